@@ -1,0 +1,1 @@
+"""What several metrics share: evidence names, estimates with intervals, feature detectors."""

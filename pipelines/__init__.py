@@ -1,0 +1,1 @@
+"""Stages: one module per DVC stage, wiring plug-ins to Beam, torch and files."""

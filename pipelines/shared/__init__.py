@@ -1,0 +1,1 @@
+"""What stages share: params, seeds, records, shards, layers, manifests, jobs."""

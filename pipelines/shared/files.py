@@ -1,0 +1,90 @@
+"""Files that are either whole or not there: atomic writes, digests, links."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that takes the place of `path` when the block ends without an exception."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: sorted keys, two spaces, no NaN, one newline at the end."""
+    write_bytes(path, (canonical_json(value, indent=2) + "\n").encode())
+
+
+def canonical_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON text that depends on the value alone."""
+    separators = (",", ": ") if indent else (",", ":")
+    return json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, allow_nan=False, separators=separators)
+
+
+def digest_json(value: Any) -> str:
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_tree(folder: Path, pattern: str = "*") -> str:
+    """sha256 over the relative names and bytes of all files under a folder whose names match."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
+        total.update(f"{path.relative_to(folder).as_posix()}\x00{digest_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a finished file at a second place, without a copy where the file system allows it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def clear_folder(folder: Path) -> None:
+    """An empty folder, whatever was there before."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)

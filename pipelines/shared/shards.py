@@ -1,0 +1,154 @@
+"""WebDataset tar shards, written so that equal samples give equal bytes and read so that nothing is lost silently.
+
+On webdataset's `TarWriter` and tar iterator. Its decoders (which unpickle), `pipe:` and shell-expanded URLs are never
+used: a shard is a local file whose sha256 and count are known from its manifest and checked before the first sample.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipelines.shared.files import atomic_path, canonical_json, digest_file
+from pipelines.shared.records import EXTENSIONS, KEY, MEDIA_EXTENSIONS, Caption, Sample
+
+MEMBER = re.compile(rf"(?P<key>{KEY.pattern})\.(?P<extension>{'|'.join(EXTENSIONS)})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileInfo:
+    """A published file, as its manifest lists it.
+
+    Attributes:
+        name: Path relative to the manifest, with forward slashes.
+        num_samples: Samples (shard) or rows (layer) in it.
+        num_bytes: Its size.
+        sha256: Digest of its bytes.
+    """
+
+    name: str
+    num_samples: int
+    num_bytes: int
+    sha256: str
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def check(self, folder: Path) -> Path:
+        """The file's path, after its size and sha256 have been compared.
+
+        Raises:
+            ValueError: The file is missing or is not the one that the manifest names.
+        """
+        path = folder / self.name
+        if not path.is_file():
+            raise ValueError(f"{path} is listed in its manifest but missing")
+        if path.stat().st_size != self.num_bytes or digest_file(path) != self.sha256:
+            raise ValueError(f"{path} is not the file that its manifest lists: size or sha256 differ")
+        return path
+
+
+def describe(path: Path, folder: Path, num_samples: int) -> FileInfo:
+    """What a manifest says of a finished file."""
+    return FileInfo(
+        name=path.relative_to(folder).as_posix(),
+        num_samples=num_samples,
+        num_bytes=path.stat().st_size,
+        sha256=digest_file(path),
+    )
+
+
+def shard_name(index: int) -> str:
+    """`00042` for the 43rd shard; its tar and its layer share the name."""
+    return f"{index:05d}"
+
+
+def write_shard(path: Path, samples: Iterable[Sample]) -> int:
+    """Write a shard atomically: members sorted, mtime 0, plain ustar headers.
+
+    Args:
+        path: Where the tar goes.
+        samples: Samples in increasing order of their keys.
+
+    Returns:
+        How many samples were written.
+
+    Raises:
+        ValueError: Keys are not strictly increasing.
+    """
+    from webdataset.writer import TarWriter
+
+    count, previous = 0, ""
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        writer = TarWriter(handle, user="", group="", mtime=0, encoder=False)
+        for sample in samples:
+            if sample.key <= previous:
+                raise ValueError(f"keys of a shard must increase: {sample.key} after {previous or 'none'}")
+            writer.write(_members(sample))
+            count, previous = count + 1, sample.key
+        writer.close()
+    return count
+
+
+def read_shard(folder: Path, info: FileInfo) -> Iterator[Sample]:
+    """All samples of a shard, in order, after its sha256 has been checked.
+
+    Raises:
+        ValueError: The file is not the listed one, a member's name is not allowed, a sample lacks a member, keys do not
+            increase, or the count differs.
+    """
+    path = info.check(folder)
+    count, previous = 0, ""
+    for members in _grouped(path):
+        sample = _sample(members, path)
+        if sample.key <= previous:
+            raise ValueError(f"{path}: keys must increase: {sample.key} after {previous}")
+        count, previous = count + 1, sample.key
+        yield sample
+    if count != info.num_samples:
+        raise ValueError(f"{path} has {count} samples, its manifest lists {info.num_samples}")
+
+
+def _members(sample: Sample) -> dict[str, str | bytes]:
+    """A sample as webdataset's writer takes it; its field names become the members' extensions."""
+    document = {**sample.facts, "captions": [caption.as_dict() for caption in sample.captions]}
+    return {
+        "__key__": sample.key,
+        sample.extension: sample.media,
+        "txt": sample.captions[0].text if sample.captions else "",
+        "json": canonical_json(document),
+    }
+
+
+def _grouped(path: Path) -> Iterator[dict[str, bytes]]:
+    """Members of a tar, grouped by key where they are neighbours; every member's name is checked."""
+    from webdataset.tariterators import tar_file_iterator
+
+    group: dict[str, bytes] = {}
+    key = ""
+    with path.open("rb") as handle:
+        for member in tar_file_iterator(handle, skip_meta=None):
+            match = MEMBER.fullmatch(member["fname"])
+            if match is None:
+                raise ValueError(f"{path}: member {member['fname']!r} is not <20 hex digits>.<{'|'.join(EXTENSIONS)}>")
+            if match["key"] != key and group:
+                yield {"__key__": key.encode(), **group}
+                group = {}
+            key = match["key"]
+            if match["extension"] in group:
+                raise ValueError(f"{path}: member {member['fname']!r} stands there twice")
+            group[match["extension"]] = member["data"]
+    if group:
+        yield {"__key__": key.encode(), **group}
+
+
+def _sample(members: dict[str, bytes], path: Path) -> Sample:
+    key = members["__key__"].decode()
+    media = [name for name in MEDIA_EXTENSIONS if name in members]
+    if len(media) != 1 or "json" not in members:
+        raise ValueError(f"{path}: sample {key} must have one picture or clip and a json member")
+    facts = json.loads(members["json"])
+    captions = tuple(Caption(**caption) for caption in facts.pop("captions"))
+    return Sample(key=key, extension=media[0], media=members[media[0]], captions=captions, facts=facts)
