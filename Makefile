@@ -1,0 +1,44 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+SCALE ?= debug
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format chaos golden clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger corpora
+	@$(BIN)/vignette demo --scale $(SCALE)
+
+test: setup ## all tests of the normal run
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+chaos: setup ## kill crawls, builds and trainings at random moments and compare what comes out
+	$(BIN)/pytest -m slow tests/chaos
+
+setup: $(READY) ## virtual environment with the pinned dependencies
+
+$(READY): setup.py constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V): make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned dependencies (torch among them: some minutes, about 6 GB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean: ## remove what stages made; the environment and DVC's cache stay
+	rm -rf data runs reports .vignette

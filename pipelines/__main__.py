@@ -1,0 +1,48 @@
+"""The command `vignette`: every stage and every other command by name, each the same as `python -m pipelines.<name>`."""
+
+import importlib.util
+import runpy
+import sys
+
+STAGES = {
+    "crawl": "fetch what a source points at into shards",
+    "annotate": "compute scores and facts of a source's samples",
+    "filter": "decide for every sample: kept, or the first reason why not; and its split",
+    "pack": "write training shards from decisions, or from a pack and a recaption round",
+    "train": "train a model on a pack",
+    "recaption": "write captions for a pack and judge web and synthetic ones alike",
+    "evaluate": "score a model on a pack's test split",
+    "report": "write the leaderboard and the report page",
+}
+COMMANDS = {
+    "demo": "run the whole pipeline, then show the top of the leaderboard",
+    "scale": "switch params.yaml to another scale",
+    "refresh": "note what the sources are now in sources.lock",
+    "verify": "hash everything again and compare with the manifests",
+    "explain": "tell one sample's life from URL to captions",
+}
+
+
+def main() -> None:
+    """Run `vignette <name> [arguments]`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in {"-h", "--help"}:
+        sys.stdout.write(usage())
+        return
+    if name not in STAGES | COMMANDS:
+        sys.exit(f"vignette: {name!r} is not a command; there are: {', '.join([*STAGES, *COMMANDS])}")
+    assert importlib.util.find_spec(f"pipelines.{name}"), f"pipelines.{name} is missing"
+    sys.argv = [f"vignette {name}", *sys.argv[2:]]
+    runpy.run_module(f"pipelines.{name}", run_name="__main__", alter_sys=False)
+
+
+def usage() -> str:
+    """The text of `vignette --help`."""
+    lines = ["usage: vignette <command> [arguments]", "", "stages, each for one instance of params.yaml:"]
+    lines += [f"  {name:<10} {what}" for name, what in STAGES.items()]
+    lines += ["", "other commands:", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())]
+    return "\n".join([*lines, "", "`vignette <command> --help` tells more.", ""])
+
+
+if __name__ == "__main__":
+    main()
