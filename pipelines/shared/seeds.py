@@ -1,4 +1,4 @@
-"""Seeds for every random choice, derived by sha256 from (seed, stage, key): never from a rank, a clock or global state."""
+"""Seeds for every random choice, by sha256 from (seed, stage, key): never from a rank, a clock or global state."""
 
 import hashlib
 

@@ -1,7 +1,7 @@
 """What every stage's command does: arguments, one run at a time, one-line errors, scratch that a killed run resumes.
 
-Scratch is `.vignette/scratch/<stage>/<key>/<fingerprint>`: undeclared to DVC, ignored by git, and named by the digest of
-settings, inputs and code, so that unfinished work is found again by the same run and never by another one.
+Scratch is `.vignette/scratch/<stage>/<key>/<fingerprint>`: undeclared to DVC, ignored by git, and named by the digest
+of settings, inputs and code, so that unfinished work is found again by the same run and never by another one.
 """
 
 import argparse

@@ -1,0 +1,99 @@
+"""The main job with one command: switch the scale, build its site if it has one, `dvc repro`, show the leaderboard."""
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.refresh import refresh
+from pipelines.scale import scale_names, switch
+from pipelines.shared.params import load_params
+from pipelines.shared.stage import one_line_errors
+
+REPORT = Path("reports")
+EMBEDDED_SITE = Path("examples/site")
+SITE_BUILDER = Path("examples/build_site.py")
+NUM_ROWS = 12
+
+
+def build_sites(params: Mapping[str, Any]) -> None:
+    """Build the local sites of a scale that are not in git.
+
+    Raises:
+        ValueError: The builder failed; it has said why.
+    """
+    for site in sorted({Path(entry["serve"]) for entry in params["sources"].values() if "serve" in entry}):
+        if site != EMBEDDED_SITE and not (site / "index.html").exists():
+            command = [sys.executable, str(SITE_BUILDER), "--scale", params["scale"], "--out", str(site)]
+            if subprocess.run(command, check=False).returncode:
+                raise ValueError(f"{site} could not be built: {' '.join(command[1:])}")
+
+
+def reproduce() -> bool:
+    """Run `dvc repro`.
+
+    Returns:
+        Whether anything had to run.
+
+    Raises:
+        ValueError: A stage failed; it has said why.
+    """
+    dvc = shutil.which("dvc", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if dvc is None:
+        raise ValueError("dvc is missing: make setup installs it")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    before = _lock()
+    if subprocess.run([dvc, "repro", "--quiet"], check=False, env={**os.environ, "PATH": path}).returncode:
+        raise ValueError("a stage failed (see above); mend it and run the same command again, it goes on from there")
+    return _lock() != before
+
+
+def leaderboard_top() -> str:
+    """The first rows of `reports/leaderboard.csv`, aligned."""
+    with (REPORT / "leaderboard.csv").open(newline="", encoding="utf-8") as handle:
+        rows = [
+            [row[name] for name in ("metric", "model", "pack", "value", "low", "high", "n")] for row in _top(handle)
+        ]
+    table = [["metric", "model", "pack", "value", "low", "high", "n"], *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
+
+
+def _top(handle: Any) -> list[dict[str, str]]:
+    return [row for row, _ in zip(csv.DictReader(handle), range(NUM_ROWS), strict=False)]
+
+
+def _lock() -> bytes:
+    path = Path("dvc.lock")
+    return path.read_bytes() if path.exists() else b""
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="vignette demo", description="From a web site to a leaderboard: run every stage that is not up to date."
+    )
+    parser.add_argument("--scale", default="debug", help=f"one of {', '.join(scale_names())} (default: debug)")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    with one_line_errors("demo"):
+        switch(arguments.scale)
+        params = load_params()
+        build_sites(params)
+        refresh()
+        changed = reproduce()
+        minutes, seconds = divmod(round(time.monotonic() - start), 60)
+        state = f"Done in {minutes} min {seconds} s." if changed else f"Everything is up to date ({seconds} s)."
+        sys.stdout.write(f"\n{leaderboard_top()}\n\n{state} Report: {REPORT / 'index.html'}\n")
+
+
+if __name__ == "__main__":
+    main()
