@@ -117,8 +117,8 @@ def _members(sample: Sample) -> dict[str, str | bytes]:
     return {
         "__key__": sample.key,
         sample.extension: sample.media,
-        "txt": sample.captions[0].text if sample.captions else "",
-        "json": canonical_json(document),
+        "txt": (sample.captions[0].text if sample.captions else "").encode(),
+        "json": canonical_json(document).encode(),
     }
 
 
