@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from pipelines.shared.media import MediaError, MediaLimits, check_boxes
 
@@ -24,20 +24,19 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 PICTURE_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF"}
-CLIP_FORMATS = {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "webm": "matroska,webm"}
+MP4_DEMUXER = "mov,mp4,m4a,3gp,3g2,mj2"
 CLIP_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
 MP4_BRANDS = frozenset({b"isom", b"mp41", b"mp42", b"avc1", b"M4V ", b"M4VH", b"M4VP", b"dash", b"mmp4", b"MSNV"})
 MAX_STREAMS = 8
 BROWSER_DELAY_MS = 100
 X264_OPTIONS = {"crf": "18", "preset": "medium"}
 DEFAULT_QUALITY = 95
-
-
+ORIENTATION = 0x0112
 DEFAULT_LIMITS = MediaLimits()
 
 
 def sniff(media: bytes) -> str | None:
-    """What the magic bytes say: `jpg`, `png`, `webp`, `gif`, `mp4`, `webm`, or None for anything else."""
+    """What the magic bytes say: `jpg`, `png`, `webp`, `gif`, `mp4`, or None for anything else."""
     if media.startswith(b"\xff\xd8\xff"):
         return "jpg"
     if media.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -48,8 +47,6 @@ def sniff(media: bytes) -> str | None:
         return "gif"
     if media[4:8] == b"ftyp" and (media[8:12] in MP4_BRANDS or media[8:11] == b"iso"):
         return "mp4"
-    if media.startswith(b"\x1aE\xdf\xa3"):
-        return "webm"
     return None
 
 
@@ -69,6 +66,22 @@ def open_image(media: bytes, limits: MediaLimits = DEFAULT_LIMITS) -> Image.Imag
     with _opened_picture(media, limits) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
         return _to_rgb(picture)
+
+
+def image_size(media: bytes, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Width and height of a still picture as shown; all of it is decoded to find damage.
+
+    JPEG is decoded at an eighth of its size, which reads the same data for a third of the time.
+
+    Raises:
+        MediaError: As `open_image`.
+    """
+    with _opened_picture(media, limits) as picture:
+        width, height = picture.size
+        picture.draft("RGB", (1, 1))
+        picture.load()
+        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
 
 
 def animation_frames(media: bytes, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator[np.ndarray]:
@@ -110,7 +123,7 @@ def animation_rate(media: bytes, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[
 def clip_frames(
     media: bytes, max_frames: int | None = None, limits: MediaLimits = DEFAULT_LIMITS
 ) -> tuple[np.ndarray, float]:
-    """Frames of an MP4 or WebM clip.
+    """Frames of an MP4 clip.
 
     Args:
         media: Encoded bytes.
@@ -238,13 +251,11 @@ def _opened_clip(media: bytes, limits: MediaLimits) -> Iterator["InputContainer"
     """A clip whose container, codec and size are allowed; whatever PyAV raises becomes a MediaError."""
     import av
 
-    extension = sniff(media)
-    if extension not in CLIP_FORMATS:
-        raise MediaError("type_refused", "not an MP4 or WebM")
-    if extension == "mp4":
-        check_boxes(media)
-    options = {"format_whitelist": CLIP_FORMATS[extension], "protocol_whitelist": ""}
-    with _as_media_error(), av.open(io.BytesIO(media), options=options) as container:
+    if sniff(media) != "mp4":
+        raise MediaError("type_refused", "not an MP4")
+    check_boxes(media)
+    options = {"format_whitelist": MP4_DEMUXER, "protocol_whitelist": ""}
+    with _as_media_error(), av.open(io.BytesIO(media), "r", options=options) as container:
         if len(container.streams) > MAX_STREAMS or len(container.streams.video) < 1:
             raise MediaError("type_refused", f"{len(container.streams)} streams")
         stream = container.streams.video[0]
@@ -297,7 +308,7 @@ def _as_media_error() -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise MediaError("too_many_pixels", "more pixels than Pillow opens") from error
-    except UnidentifiedImageError as error:
-        raise MediaError("decode_error", "not the picture that its first bytes promise") from error
     except Exception as error:
+        if isinstance(error, OSError) and str(error).startswith("image file is truncated"):
+            raise MediaError("truncated", "the picture ends too early") from error
         raise MediaError("decode_error", type(error).__name__) from error

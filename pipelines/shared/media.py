@@ -3,18 +3,11 @@
 import struct
 from dataclasses import dataclass
 
+from pipelines.shared.reasons import LinkError
 
-class MediaError(Exception):
-    """Bytes that are not a picture or clip that we take.
 
-    Attributes:
-        reason: Stable code: `type_refused`, `too_many_pixels`, `too_many_frames`, `side_limit`, `aspect_limit`,
-            `truncated` or `decode_error`.
-    """
-
-    def __init__(self, reason: str, message: str = "") -> None:
-        super().__init__(message or reason)
-        self.reason = reason
+class MediaError(LinkError):
+    """Bytes that are not a picture or clip that we take; see `reasons` for the codes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

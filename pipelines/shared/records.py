@@ -57,11 +57,13 @@ class Link:
         url: Absolute address.
         captions: Texts that the source has for it, best first; may be empty, which the crawl rejects with a reason.
         page_url: Page or list that it was found on.
+        optout: Signal by which its page reserves it, such as `noimageai`; the crawl rejects it then.
     """
 
     url: str
     captions: tuple[Caption, ...] = ()
     page_url: str = ""
+    optout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,30 @@
+"""Sources: where samples come from. A source gives links; fetching, judging and storing them is the crawl's work."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.shared.fetch import Fetcher
+from pipelines.shared.records import Link
+
+
+class Source(Protocol):
+    """What a source plug-in's `Source` class offers; it is made from its module's `Config`.
+
+    A source gives its links in an order that depends on what it reads alone, and may give one several times: the crawl
+    makes one of links with equal URLs and keeps the captions of all. Only the source's own pages or lists are read
+    here, through the fetcher where they lie on the web.
+    """
+
+    def __init__(self, config: Any) -> None:
+        """`config` is the module's `Config`."""
+
+    def links(self, fetcher: Fetcher) -> AsyncIterator[Link]:
+        """All links, as a stream.
+
+        Raises:
+            ValueError: The source cannot be read at all.
+        """
+
+    def files(self) -> tuple[Path, ...]:
+        """Local files that the links come from; `sources.lock` notes their digests."""

@@ -1,0 +1,89 @@
+"""Links from the pages of a web site: from a start page over all pages of the same origin below the start's folder.
+
+Breadth first, in the order of the links in the pages, robots.txt obeyed; pictures and clips may lie anywhere. How
+many pages were read, and why others were not, the fetcher counts.
+"""
+
+import asyncio
+import urllib.parse
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.shared.fetch import Fetcher
+from pipelines.shared.fetch_settings import ROBOT
+from pipelines.shared.html import Page, read_page
+from pipelines.shared.plan import canonical_url
+from pipelines.shared.reasons import LinkError
+from pipelines.shared.records import ORIGINS, Link
+
+PAGES_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Settings.
+
+    Attributes:
+        start: Address of the first page; relative to the served site's root where the entry has `serve`.
+        max_pages: At most so many pages are fetched, in breadth-first order.
+        origin: `web`, or `human` if people wrote the captions for the pictures.
+    """
+
+    start: str
+    max_pages: int = 10_000
+    origin: str = "web"
+
+    def __post_init__(self) -> None:
+        if self.max_pages < 1:
+            raise ValueError(f"max_pages must be at least 1, got {self.max_pages}")
+        if self.origin not in ORIGINS:
+            raise ValueError(f"origin must be one of {', '.join(ORIGINS)}, got {self.origin!r}")
+
+
+class Source:
+    """See `pipelines.sources.Source`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def files(self) -> tuple[Path, ...]:
+        """None: the pages are read through the fetcher."""
+        return ()
+
+    async def links(self, fetcher: Fetcher) -> AsyncIterator[Link]:
+        """The pictures and clips of all pages.
+
+        Raises:
+            ValueError: The start page cannot be read.
+        """
+        start = canonical_url(urllib.parse.urljoin(fetcher.base_url, self.config.start))
+        try:
+            home = await self._fetch(fetcher, start)
+        except LinkError as error:
+            raise ValueError(f"start page {start} cannot be read: {error}") from error
+        folder = home.url[: home.url.rindex("/") + 1]
+        seen, waiting, pages = {start, home.url}, list[str](), [home]
+        while pages:
+            for page in pages:
+                for link in page.links:
+                    yield link
+                new = dict.fromkeys(address for address in map(canonical_url, page.follows) if address not in seen)
+                below = [address for address in new if address.startswith(folder)]
+                room = max(0, self.config.max_pages - len(seen))
+                seen.update(below)
+                waiting += below[:room]
+                fetcher.page_counts["over_max_pages"] += len(below[room:])
+            batch, waiting = waiting[:PAGES_AT_A_TIME], waiting[PAGES_AT_A_TIME:]
+            read = await asyncio.gather(*(self._try(fetcher, address) for address in batch))
+            pages = [page for page in read if page is not None and page.url.startswith(folder)]
+
+    async def _fetch(self, fetcher: Fetcher, address: str) -> Page:
+        response = await fetcher.get_page(address)
+        return read_page(response.body, response.content_type, response.final_url, self.config.origin, ROBOT.lower())
+
+    async def _try(self, fetcher: Fetcher, address: str) -> Page | None:
+        try:
+            return await self._fetch(fetcher, address)
+        except LinkError:
+            return None
