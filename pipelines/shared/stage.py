@@ -93,7 +93,9 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     setup_logging()
     die_with_parent()
-    with one_line_errors(f"{stage} {arguments.key}"), single_run(f"{stage}-{arguments.key}"):
+    rank = os.environ.get("RANK", "0")  # the processes that torchrun starts for one run do not lock each other out
+    lock = f"{stage}-{arguments.key}" + (f"-{rank}" if rank != "0" else "")
+    with one_line_errors(f"{stage} {arguments.key}"), single_run(lock):
         run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
 
 
