@@ -1,4 +1,4 @@
-"""The command `vignette`: every stage and every other command by name, each the same as `python -m pipelines.<name>`."""
+"""The command `vignette`: stages and other commands by name, each the same as `python -m pipelines.<name>`."""
 
 import importlib.util
 import runpy

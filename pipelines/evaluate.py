@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.shared.evaluation.evidence import Evidence
 from pipelines.shared.evaluation.gallery import write_gallery
 from pipelines.shared.evaluation.settings import EvaluationEntry
-from pipelines.shared.evaluation.split import TestSplit
+from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.files import atomic_path, clear_folder, digest_json, write_json
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.params import build, entry, plugin_config
@@ -29,11 +29,11 @@ def run(stage_run: StageRun) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     scored = load_run(settings.model)
     judge = scored if settings.judge == settings.model else load_run(settings.judge)
-    split = TestSplit.load(DATA / "pack" / settings.pack, settings.origins)
+    split = HeldOut.load(DATA / "pack" / settings.pack, settings.origins)
     evidence = Evidence(scored, judge, split, settings, seed=stage_run.seed)
     with torch.no_grad():
         for metric in metrics.values():
-            metric.update(**{name: evidence[name] for name in metric.inputs})
+            metric.update(**evidence.inputs(metric))
         document = score_document(stage_run, settings, evidence, metrics)
         publish(stage_run, settings, evidence, metrics)
     write_json(SCORES / f"{stage_run.key}.json", document)
@@ -43,15 +43,14 @@ def score_document(
     stage_run: StageRun, settings: EvaluationEntry, evidence: Evidence, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """All that a leaderboard needs to know of this evaluation: values, intervals, protocols and digests."""
-    scores, protocols = {}, {}
+    scores: dict[str, Any] = {}
+    groups, protocols = {}, {}
     for key, metric in metrics.items():
-        scores |= {name: estimate.as_dict() for name, estimate in metric.compute().items()}
-        protocols[key] = {
-            **metric.protocol(),
-            "detector": _detector_name(metric, settings, evidence),
-            "num_samples": len(evidence.split.samples),
-            "num_captions": len(evidence.split.captions),
-        }
+        found = {name: estimate.as_dict() for name, estimate in metric.compute().items()}
+        assert not found.keys() & scores.keys(), f"two metrics of {stage_run.key} give a score of the same name"
+        scores |= found
+        groups[key] = list(found)
+        protocols[key] = {"detector": _detector_name(metric, settings), **metric.protocol()}
     return {
         "evaluation": stage_run.key,
         "model": settings.model,
@@ -62,8 +61,10 @@ def score_document(
         "judge_sha256": evidence.judge.sha256,
         "pack": settings.pack,
         "pack_sha256": evidence.split.pack_sha256,
+        "samples_sha256": evidence.split.sha256,
         "seed": stage_run.seed,
         "scores": scores,
+        "groups": groups,
         "protocols": protocols,
     }
 
@@ -105,10 +106,10 @@ def _metric(stage_run: StageRun, key: str) -> Any:
     return module.Metric(config)
 
 
-def _detector_name(metric: Any, settings: EvaluationEntry, evidence: Evidence) -> str:
+def _detector_name(metric: Any, settings: EvaluationEntry) -> str:
     """The network, besides the scored one, that a metric's values depend on."""
     if "generated_features" in metric.inputs:
-        return evidence.detector.name
+        return metric.detector.name
     if "pair_image_embeddings" in metric.inputs:
         return settings.judge
     return ""

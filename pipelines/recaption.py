@@ -1,7 +1,7 @@
 """Stage `recaption@<round>`: write captions for a pack's samples and judge web and synthetic ones alike.
 
-Reads `data/pack/<pack>` and three runs; writes `data/recaption/<round>`: a caption-candidates layer for each training and
-validation shard. The test split is never recaptioned.
+Reads `data/pack/<pack>` and three runs; writes `data/recaption/<round>`: a caption-candidates layer for each training
+and validation shard. The test split is never recaptioned.
 """
 
 from dataclasses import asdict

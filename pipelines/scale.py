@@ -52,7 +52,9 @@ def switch(name: str) -> bool:
     values = merge(yaml.load(DEBUG_COPY.read_text()), yaml.load((OVERLAYS / f"{name}.yaml").read_text()))
     temporary = PARAMS_FILE.with_suffix(".tmp")
     with temporary.open("w") as handle:
-        handle.write(f"# Written by `vignette scale {name}`; `vignette scale {DEBUG}` brings the committed scale back.\n")
+        handle.write(
+            f"# Written by `vignette scale {name}`; `vignette scale {DEBUG}` brings the committed scale back.\n"
+        )
         writer = YAML()
         writer.default_flow_style = None
         writer.width = 120

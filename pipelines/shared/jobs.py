@@ -6,6 +6,7 @@ because it loses records (all but the last branch of a pipeline, the last batch,
 """
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from tqdm import tqdm
 
 from pipelines.shared.files import write_json
+from pipelines.shared.progress import progress
 from pipelines.shared.stage import StageRun
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -51,7 +52,6 @@ def beam_options(run: StageRun) -> PipelineOptions:
         "runner": LOCAL_RUNNER,
         "direct_running_mode": "multi_processing",
         "direct_num_workers": 0,
-        "default_sdk_harness_log_level": "ERROR",
     }
     settings = {**defaults, **(run.params.get("beam") or {})}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in settings.items()]
@@ -112,6 +112,10 @@ class TaskDoFn(beam.DoFn):
         self.work = work
         self.scratch = scratch
 
+    def setup(self) -> None:
+        """A worker's harness logs at INFO whatever the options say."""
+        logging.getLogger().setLevel(logging.WARNING)
+
     def process(self, task: Task) -> Iterator[str]:
         """Yields the task's name when its result is written."""
         write_json(_result(self.scratch, task.name), self.work(task.value, self.scratch))
@@ -130,7 +134,7 @@ def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path) -> Iterator[N
         return sum(_result(scratch, task.name).exists() for task in tasks)
 
     done = threading.Event()
-    with tqdm(total=len(tasks), desc=f"{run.stage} {run.key}", unit="shard", initial=finished()) as bar:
+    with progress(total=len(tasks), desc=f"{run.stage} {run.key}", unit="shard", initial=finished()) as bar:
 
         def watch() -> None:
             while not done.wait(POLL_SEC):

@@ -1,5 +1,6 @@
 """Layers: Parquet files beside shards, one per shard, rows in shard order, first column `key`."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def write_layer(path: Path, rows: Sequence[Mapping[str, Any]], schema: pyarrow.S
         if unknown := set(row) - known:
             raise ValueError(f"{path.name}: columns {sorted(unknown)} are not in the layer's schema {schema.names}")
     keys = [row["key"] for row in rows]
-    if any(first >= second for first, second in zip(keys, keys[1:], strict=False)):
+    if any(first >= second for first, second in itertools.pairwise(keys)):
         raise ValueError(f"{path.name}: keys of a layer must increase")
     return write_table(path, pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema))
 

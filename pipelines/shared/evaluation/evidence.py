@@ -1,19 +1,21 @@
 """What metrics are computed from (`metrics.shared.evidence`), made once and shared by all metrics of an evaluation."""
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from metrics.shared.detectors import Detector, build_detector
+from metrics.shared.detectors import Detector, DetectorSpec
 from metrics.shared.evidence import NEEDS
 from models import capabilities
 from pipelines.shared.evaluation.settings import EvaluationEntry
-from pipelines.shared.evaluation.split import TestSplit
+from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.features import FeatureStore
 from pipelines.shared.pixels import to_float, to_uint8
+from pipelines.shared.progress import progress
 from pipelines.shared.runs import LoadedRun
 from pipelines.shared.seeds import derive_seed
 
@@ -26,7 +28,7 @@ class Evidence:
     """
 
     def __init__(
-        self, run: LoadedRun, judge: LoadedRun, split: TestSplit, settings: EvaluationEntry, *, seed: int
+        self, run: LoadedRun, judge: LoadedRun, split: HeldOut, settings: EvaluationEntry, *, seed: int
     ) -> None:
         """Nothing is computed yet."""
         self.run = run
@@ -36,12 +38,31 @@ class Evidence:
         self.seed = seed
         self.store = FeatureStore()
 
-    def __getitem__(self, name: str) -> Tensor:
-        """One kind of evidence.
+    def inputs(self, metric: Any) -> dict[str, Tensor]:
+        """All that a metric's `update` takes.
 
         Raises:
             ValueError: The model cannot supply it.
         """
+        features = {
+            "reference_features": self._reference_features,
+            "generated_features": self._generated_features,
+        }
+        return {
+            name: features[name](metric.detector) if name in features and self._check(name) else self[name]
+            for name in metric.inputs
+        }
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One kind of evidence that no detector is needed for.
+
+        Raises:
+            ValueError: The model cannot supply it.
+        """
+        self._check(name)
+        return getattr(self, f"_{name}")
+
+    def _check(self, name: str) -> bool:
         needs = NEEDS[name]
         can = capabilities(self.run.model)
         if needs and not needs & can:
@@ -49,7 +70,7 @@ class Evidence:
                 f"{name} needs a model with {' or '.join(sorted(needs))}; "
                 f"{self.run.key} ({self.run.module}) has {', '.join(sorted(can)) or 'none of the capabilities'}"
             )
-        return getattr(self, f"_{name}")
+        return True
 
     @cached_property
     def captions(self) -> list[str]:
@@ -80,12 +101,6 @@ class Evidence:
     def prompts(self) -> list[str]:
         """The caption of each generated picture."""
         return [self.split.captions[row % len(self.split.captions)] for row in range(self.settings.num_generated)]
-
-    @cached_property
-    def detector(self) -> Detector:
-        """The fixed network of distances between sets of pictures."""
-        settings = self.settings
-        return build_detector(settings.detector, weights=settings.weights, weights_sha256=settings.weights_sha256)
 
     @cached_property
     def _images(self) -> Tensor:
@@ -131,18 +146,26 @@ class Evidence:
         return self._encode_texts(self.judge, texts)
 
     @cached_property
-    def _reference_features(self) -> Tensor:
+    def _pair_owner(self) -> Tensor:
+        if "caption" in capabilities(self.run.model):
+            return torch.arange(len(self.split.samples))
+        return torch.tensor([self.split.owners[row % len(self.split.owners)] for row in range(len(self.prompts))])
+
+    def _reference_features(self, spec: DetectorSpec) -> Tensor:
         # at the size of the generated pictures, so that the distance does not measure the resolution
         size = self.run.model.image_px
-        identity = ("detector", self.detector.digest, self.split.pack_sha256, size, *self.settings.origins)
-        return self.store.get(identity, lambda: self._batched(self.split.images(size), self.detector))
+        identity = ("detector", spec.digest, self.split.sha256, size)
+        return self.store.get(identity, lambda: self._batched(self.split.images(size), self._detector(spec)))
 
-    @cached_property
-    def _generated_features(self) -> Tensor:
-        return self._batched(self.generated, self.detector)
+    def _generated_features(self, spec: DetectorSpec) -> Tensor:
+        return self._batched(self.generated, self._detector(spec))
+
+    @functools.cache  # noqa: B019 - an evaluation lives as long as its process
+    def _detector(self, spec: DetectorSpec) -> Detector:
+        return spec.load()
 
     def _encode_images(self, run: LoadedRun) -> Tensor:
-        identity = ("image", run.sha256, self.split.pack_sha256, *self.settings.origins)
+        identity = ("image", run.sha256, self.split.sha256)
         return self.store.get(
             identity,
             lambda: self._batched(
@@ -163,7 +186,7 @@ class Evidence:
         return torch.cat([function(pixels[start : start + size]).cpu() for start in range(0, len(pixels), size)])
 
     def _starts(self, total: int, what: str) -> Sequence[int]:
-        return tqdm(range(0, total, self.settings.batch_size), desc=f"{what} {self.run.key}", unit="batch")
+        return progress(range(0, total, self.settings.batch_size), desc=f"{what} {self.run.key}", unit="batch")
 
     def _float(self, pixels: Tensor) -> Tensor:
         return to_float(pixels.to(self.run.device))

@@ -10,7 +10,7 @@ from torch import Tensor
 from models import capabilities
 from pipelines.shared.decode import encode_image
 from pipelines.shared.evaluation.evidence import Evidence
-from pipelines.shared.evaluation.split import TestSplit
+from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.files import write_bytes, write_json
 from pipelines.shared.pixels import clip_pixels, image_pixels
 
@@ -47,7 +47,7 @@ def _shown(evidence: Evidence) -> list[int]:
     return [row * total // wanted for row in range(wanted)] if total > wanted else list(range(total))
 
 
-def _texts(split: TestSplit, row: int) -> list[str]:
+def _texts(split: HeldOut, row: int) -> list[str]:
     return [text for text, owner in zip(split.captions, split.owners, strict=True) if owner == row]
 
 

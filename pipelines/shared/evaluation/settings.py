@@ -17,9 +17,6 @@ class EvaluationEntry:
         metrics: Keys of the section `metrics`.
         judge: The run that scores (picture, caption) pairs and is never the one that made them.
         origins: Which captions of a test sample count.
-        detector: Detector of distances between sets of pictures, see `metrics.shared.detectors`.
-        weights: Weights file of the detector, where it needs one.
-        weights_sha256: Expected digest of that file.
         num_generated: Pictures that a generator makes, from the test captions in turn.
         num_shown: Samples in the gallery of the report.
         batch_size: Pictures at a time; changes nothing but memory and speed.
@@ -32,9 +29,6 @@ class EvaluationEntry:
     metrics: tuple[str, ...]
     judge: str
     origins: tuple[str, ...] = ("human",)
-    detector: str = "efficientnet-lite0"
-    weights: str = ""
-    weights_sha256: str = ""
     num_generated: int = 256
     num_shown: int = 16
     batch_size: int = 32

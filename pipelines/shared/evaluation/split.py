@@ -1,5 +1,6 @@
 """The held-out samples of a pack."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipelines.shared.files import digest_json
 from pipelines.shared.manifests import manifest_digest, read_manifest
 from pipelines.shared.pixels import clip_pixels, image_pixels
 from pipelines.shared.records import Sample
@@ -16,7 +18,7 @@ SPLIT = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestSplit:
+class HeldOut:
     """Test samples with their captions.
 
     Attributes:
@@ -24,15 +26,17 @@ class TestSplit:
         captions: All captions of these origins, sample by sample.
         owners: The row of `samples` that each caption belongs to.
         pack_sha256: Digest of the pack's manifest.
+        sha256: Digest of the samples' pixels and captions: two packs may share a test split.
     """
 
     samples: tuple[Sample, ...]
     captions: tuple[str, ...]
     owners: tuple[int, ...]
     pack_sha256: str
+    sha256: str
 
     @classmethod
-    def load(cls, folder: Path, origins: Sequence[str]) -> "TestSplit":
+    def load(cls, folder: Path, origins: Sequence[str]) -> "HeldOut":
         """Read the test split of a pack.
 
         Raises:
@@ -53,6 +57,9 @@ class TestSplit:
             captions=tuple(captions),
             owners=tuple(owners),
             pack_sha256=manifest_digest(folder),
+            sha256=digest_json(
+                [[(sample.key, hashlib.sha256(sample.media).hexdigest()) for sample in samples], captions]
+            ),
         )
 
     def images(self, side_px: int) -> Tensor:

@@ -29,7 +29,7 @@ class Plot:
     last_step: int
 
 
-def training_plot(history: Path, columns: Sequence[str] = ("loss", "val_loss")) -> Plot | None:
+def training_plot(history: Path, columns: Sequence[str] = ("train/loss", "val/loss")) -> Plot | None:
     """The plot of a run's `history.csv`, or None where it has no such column.
 
     Args:

@@ -52,7 +52,12 @@ def load_scores(folder: Path, evaluations: Sequence[str]) -> dict[str, dict[str,
 
 def leaderboard_rows(documents: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
     """All rows: scores named in `columns` first and in that order, within a score the best value first."""
-    rows = [_row(document, name) for document in documents.values() for name in document["scores"]]
+    rows = [
+        _row(document, group, name)
+        for document in documents.values()
+        for group, names in document["groups"].items()
+        for name in names
+    ]
     order = {name: place for place, name in enumerate(columns)}
 
     def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -62,7 +67,7 @@ def leaderboard_rows(documents: Mapping[str, Mapping[str, Any]], columns: Sequen
     return sorted(rows, key=place)
 
 
-def _row(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _row(document: Mapping[str, Any], group: str, name: str) -> dict[str, Any]:
     score = document["scores"][name]
     return {
         "model": document["model"],
@@ -70,7 +75,7 @@ def _row(document: Mapping[str, Any], name: str) -> dict[str, Any]:
         "pack": document["trained_on"],
         "test_pack": document["pack"],
         "metric": name,
-        "detector": document["detectors"][name],
+        "detector": document["protocols"][group]["detector"],
         **{field: score[field] for field in ("value", "low", "high", "interval", "higher_is_better", "n")},
         "seed": document["seed"],
         "model_sha256": document["model_sha256"],

@@ -19,6 +19,7 @@ class ModelCard:
         key: Key of the run.
         summary: First line of the plug-in's docstring: what the method is.
         config: The run's `config.json`.
+        started_from: The run that it builds on, and the packaged pretrained files that it uses.
         plot: Its training curves, if it has any.
         gallery: Items of its evaluation's gallery, pictures as data URIs.
         evaluation: The evaluation that the gallery is of.
@@ -27,6 +28,7 @@ class ModelCard:
     key: str
     summary: str
     config: Mapping[str, Any]
+    started_from: Sequence[str]
     plot: Plot | None
     gallery: Sequence[Mapping[str, Any]]
     evaluation: str
@@ -34,17 +36,22 @@ class ModelCard:
 
 def model_cards(data: Path, runs: Path, documents: Mapping[str, Mapping[str, Any]]) -> list[ModelCard]:
     """One card per evaluated model."""
-    return [
-        ModelCard(
-            key=document["model"],
-            summary=method(document["module"]),
-            config=json.loads((runs / document["model"] / "config.json").read_bytes()),
-            plot=training_plot(runs / document["model"] / "history.csv"),
-            gallery=gallery(data / "evaluate" / key / "gallery"),
-            evaluation=key,
-        )
-        for key, document in documents.items()
-    ]
+    return [_card(data, runs, key, document) for key, document in documents.items()]
+
+
+def _card(data: Path, runs: Path, key: str, document: Mapping[str, Any]) -> ModelCard:
+    folder = runs / document["model"]
+    config = json.loads((folder / "config.json").read_bytes())
+    base = [f"run {config['base']['key']}"] if config["base"] else []
+    return ModelCard(
+        key=document["model"],
+        summary=method(document["module"]),
+        config=config,
+        started_from=[*base, *(name.partition("/")[0] for name in config["packaged_sha256"])],
+        plot=training_plot(folder / "history.csv"),
+        gallery=gallery(data / "evaluate" / key / "gallery"),
+        evaluation=key,
+    )
 
 
 def method(module: str) -> str:

@@ -55,16 +55,14 @@ def compare(
     if first["samples_sha256"] != second["samples_sha256"]:
         raise ValueError(f"report.pairs: {pair[0]} and {pair[1]} were scored on different samples")
     values = [load_file(data / "evaluate" / key / PER_SAMPLE) for key in pair]
-    clusters = values[0]
     differences = []
     for name in first["scores"]:
-        column = first["columns"].get(name)
-        if column is None or name not in second["scores"] or column not in values[1]:
+        column = next((column for column in values[0] if column.partition("/")[2] == name), None)
+        if column is None or column not in values[1] or name not in second["scores"]:
             continue
-        owner = clusters[first["owners"][name]]
         low, high = paired_interval(
             values[1][column] - values[0][column],
-            owner,
+            owners(values[0], column),
             seed=derive_seed(seed, "pair", *pair, name),
             num_resamples=num_resamples,
         )
@@ -80,6 +78,16 @@ def compare(
             )
         )
     return differences
+
+
+def owners(values: Mapping[str, np.ndarray], column: str) -> np.ndarray:
+    """The sample that each value of a column belongs to: `<metric>/owner` or `<metric>/<direction>_owner`."""
+    metric, _, name = column.partition("/")
+    for key, owner in values.items():
+        prefix, _, suffix = key.rpartition("owner")
+        if not suffix and prefix.startswith(f"{metric}/") and f"{metric}/{name}".startswith(prefix):
+            return owner
+    return np.arange(len(values[column]))
 
 
 def paired_interval(difference: np.ndarray, owner: np.ndarray, *, seed: int, num_resamples: int) -> tuple[float, float]:

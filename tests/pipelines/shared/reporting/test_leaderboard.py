@@ -29,7 +29,8 @@ def document(evaluation: str, value: float, higher_is_better: bool = True) -> di
         "model_sha256": "a" * 64,
         "pack_sha256": "b" * 64,
         "scores": {"fd": {"value": value, **score, "higher_is_better": False}, "recall": {"value": value, **score}},
-        "detectors": {"fd": "lite0", "recall": ""},
+        "groups": {"distance": ["fd"], "retrieval": ["recall"]},
+        "protocols": {"distance": {"detector": "lite0"}, "retrieval": {"detector": ""}},
     }
 
 
