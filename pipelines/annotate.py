@@ -1,0 +1,72 @@
+"""Stage `annotate@<source>`: scores and facts of every sample that the crawl of a source took.
+
+Reads `data/crawl/<source>`; writes `data/annotate/<source>`: a layer beside each shard, one row per sample in shard
+order, with a column for each fact that the annotators of `params.yaml` state.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+
+from pipelines.shared.annotating import AnnotateShard, annotation_schema, annotator_specs
+from pipelines.shared.files import clear_folder, digest_json, link_or_copy
+from pipelines.shared.jobs import Task, run_tasks
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, total, write_manifest
+from pipelines.shared.params import entry
+from pipelines.shared.shards import FileInfo
+from pipelines.shared.stage import DATA, StageRun, main
+
+MAX_FAILED_FRAC = 0.01
+
+
+def run(stage_run: StageRun) -> None:
+    """Annotate one source."""
+    entry(stage_run.params, "sources", stage_run.key)
+    specs = annotator_specs(stage_run.params.get("annotators") or {})
+    folder = DATA / "crawl" / stage_run.key
+    crawl = read_manifest(folder)
+    taken = pyarrow.parquet.read_schema(folder / crawl.layers[0].name).names if crawl.layers else []
+    annotation_schema([spec.build() for spec in specs], taken)
+    settings = [[spec.module, asdict(spec.config)] for spec in specs]
+    inputs = {f"crawl/{stage_run.key}": manifest_digest(folder)}
+    with stage_run.scratch(settings, inputs) as scratch:
+        work = AnnotateShard(folder=folder, specs=specs, taken=tuple(taken))
+        tasks = [Task(Path(info.name).stem, info.as_dict()) for info in crawl.shards]
+        publish(stage_run, digest_json(settings), inputs, run_tasks(stage_run, tasks, work, scratch), scratch)
+
+
+def publish(
+    stage_run: StageRun, settings_digest: str, inputs: dict[str, str], results: list[dict[str, Any]], scratch: Path
+) -> None:
+    """Put the layers in their place and write the manifest."""
+    layers = tuple(FileInfo(**result["layer"]) for result in results)
+    counts = total(
+        Counts(
+            num_in=layer.num_samples,
+            kept=layer.num_samples - sum(result["failed"].values()),
+            failed=result["failed"],
+        )
+        for layer, result in zip(layers, results, strict=True)
+    )
+    counts.check_failures(MAX_FAILED_FRAC, f"annotate {stage_run.key}")
+    out = DATA / "annotate" / stage_run.key
+    clear_folder(out)
+    for info in layers:
+        link_or_copy(scratch / info.name, out / info.name)
+    write_manifest(
+        out,
+        Manifest(
+            stage="annotate",
+            instance=stage_run.key,
+            settings_digest=settings_digest,
+            inputs=inputs,
+            counts=counts,
+            layers=layers,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main("annotate", run, "Compute scores and facts of every sample of a source.")

@@ -1,0 +1,56 @@
+"""Annotators: one module per score or fact about a sample, found by module name.
+
+Every plug-in module has a `Config` (frozen, keyword-only dataclass; ranges checked in `__post_init__`) and an
+`Annotator(config)` as the protocol below says. An annotator knows one batch of samples, and nothing of Beam, shards or
+`params.yaml`. Names of columns are unique over all annotators and the crawl's facts: a plug-in that may stand in
+`params.yaml` twice takes its column's name as a setting.
+
+A picture or clip is decoded once for all annotators. Batches are cut per shard, in shard order, by the annotator's own
+`batch_size`, so their members do not depend on workers, bundling or the other annotators.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from pipelines.shared.records import Caption
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotatorInput:
+    """One decoded sample.
+
+    Attributes:
+        key: The sample's key.
+        media: `image` or `video`.
+        image: Mode RGB: the picture, or the middle frame of a clip.
+        first_image: Mode RGB: the picture, or the first frame of a clip.
+        captions: All captions, in the order of the layers.
+        facts: The crawl's facts.
+    """
+
+    key: str
+    media: Literal["image", "video"]
+    image: Image.Image
+    first_image: Image.Image
+    captions: tuple[Caption, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Annotator(Protocol):
+    """What the stage needs.
+
+    Attributes:
+        columns: Name of each column to its Arrow type: `float64`, `int32`, `bool`, `string`, `binary`, ... of a value
+            per sample, or `list<...>` of a value per caption, in the order of the captions.
+        batch_size: Most samples in one call.
+    """
+
+    columns: Mapping[str, str]
+    batch_size: int
+
+    def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
+        """One mapping per sample, with every column; a sample's values depend on that sample alone."""
+        ...

@@ -1,0 +1,182 @@
+"""Annotations of one shard: each sample decoded once for all annotators, in batches whose members the shard fixes.
+
+Beam's element is a shard, so pixels never leave the task that decoded them, and an annotator with a model keeps it for
+the life of the worker process. A sample that the crawl took but that does not decode here is a row with the reason in
+`annotate_error` and no other value; the filter rejects it with that reason.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from PIL import Image
+
+from pipelines.annotators import Annotator, AnnotatorInput
+from pipelines.shared.decode import clip_frames, open_image
+from pipelines.shared.layers import layer_schema, write_layer
+from pipelines.shared.media import MediaError
+from pipelines.shared.params import plugin, plugin_config
+from pipelines.shared.records import Sample
+from pipelines.shared.shards import FileInfo, describe, read_shard
+
+PACKAGE = "pipelines.annotators"
+ERROR_COLUMN = "annotate_error"
+LIST_TYPE = re.compile(r"list<(\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorSpec:
+    """An annotator that can be sent to a worker: the name of its module, and its settings."""
+
+    module: str
+    config: Any
+
+    def build(self) -> Annotator:
+        """The annotator."""
+        annotator: Annotator = plugin(PACKAGE, self.module, "annotators").Annotator(self.config)
+        return annotator
+
+
+def annotator_specs(entries: Mapping[str, Mapping[str, Any]]) -> tuple[AnnotatorSpec, ...]:
+    """The annotators of the section `annotators`, by their keys' order.
+
+    Raises:
+        ValueError: A plug-in or a setting is unknown.
+    """
+    specs = []
+    for key in sorted(entries):
+        _, config = plugin_config(PACKAGE, entries[key], f"annotators.{key}")
+        specs.append(AnnotatorSpec(entries[key]["module"], config))
+    return tuple(specs)
+
+
+def annotation_schema(annotators: Sequence[Annotator], taken: Iterable[str]) -> pyarrow.Schema:
+    """The layer's schema: `key`, `annotate_error`, then the columns of all annotators by name.
+
+    Args:
+        annotators: The annotators.
+        taken: Names of the crawl's columns.
+
+    Raises:
+        ValueError: Two of them write one column.
+    """
+    owners = dict.fromkeys([*taken, ERROR_COLUMN], "the crawl")
+    types = {}
+    for annotator in annotators:
+        name = type(annotator).__module__.rpartition(".")[2]
+        for column, kind in annotator.columns.items():
+            if column in owners:
+                raise ValueError(f"annotators: {name} and {owners[column]} both write the column {column!r}")
+            owners[column], types[column] = name, arrow_type(kind)
+    return layer_schema({ERROR_COLUMN: pyarrow.string(), **dict(sorted(types.items()))})
+
+
+def arrow_type(name: str) -> pyarrow.DataType:
+    """The Arrow type of a name such as `float64` or `list<int32>`."""
+    if match := LIST_TYPE.fullmatch(name):
+        return pyarrow.list_(pyarrow.type_for_alias(match[1]))
+    return pyarrow.type_for_alias(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotateShard:
+    """The work on one shard of a crawl; picklable.
+
+    Attributes:
+        folder: The crawl's folder.
+        specs: The annotators.
+        taken: Names of the crawl's columns.
+    """
+
+    folder: Path
+    specs: tuple[AnnotatorSpec, ...]
+    taken: tuple[str, ...]
+
+    def __call__(self, value: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+        """Write the annotation layer of one shard.
+
+        Args:
+            value: The shard's `FileInfo` as a mapping.
+            scratch: Where the layer goes, under the shard's name.
+
+        Returns:
+            The layer's `FileInfo`, and counts of undecodable samples by reason.
+        """
+        info = FileInfo(**value)
+        annotators = [spec.build() for spec in self.specs]
+        rows = annotate_samples(read_shard(self.folder, info), annotators)
+        path = scratch / Path(info.name).with_suffix(".parquet")
+        count = write_layer(path, rows, annotation_schema(annotators, self.taken))
+        failed: dict[str, int] = {}
+        for row in rows:
+            if row[ERROR_COLUMN]:
+                failed[row[ERROR_COLUMN]] = failed.get(row[ERROR_COLUMN], 0) + 1
+        return {"layer": describe(path, scratch, count).as_dict(), "failed": failed}
+
+
+def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator]) -> list[dict[str, Any]]:
+    """A row per sample, in order; at most the largest batch of decoded pictures is held."""
+    lanes = [_Lane(annotator) for annotator in annotators]
+    rows = []
+    for sample in samples:
+        row: dict[str, Any] = {"key": sample.key, ERROR_COLUMN: ""}
+        rows.append(row)
+        try:
+            decoded = decode_sample(sample)
+        except MediaError as error:
+            row[ERROR_COLUMN] = error.reason
+            continue
+        for lane in lanes:
+            lane.add(decoded, row)
+    for lane in lanes:
+        lane.flush()
+    return rows
+
+
+def decode_sample(sample: Sample) -> AnnotatorInput:
+    """The sample's picture, or its clip's first and middle frames, in RGB.
+
+    Raises:
+        MediaError: It does not decode.
+    """
+    if sample.is_video:
+        frames, _ = clip_frames(sample.media, 3)
+        first, middle = (Image.fromarray(frame) for frame in (frames[0], frames[len(frames) // 2]))
+    else:
+        first = middle = open_image(sample.media)
+    return AnnotatorInput(
+        key=sample.key,
+        media="video" if sample.is_video else "image",
+        image=middle,
+        first_image=first,
+        captions=sample.captions,
+        facts=sample.facts,
+    )
+
+
+class _Lane:
+    """What waits for one annotator until its batch is full."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        self.annotator = annotator
+        self.waiting: list[tuple[AnnotatorInput, dict[str, Any]]] = []
+
+    def add(self, decoded: AnnotatorInput, row: dict[str, Any]) -> None:
+        self.waiting.append((decoded, row))
+        if len(self.waiting) == self.annotator.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Annotate what waits and put the values into the rows."""
+        results = self.annotator.annotate([decoded for decoded, _ in self.waiting]) if self.waiting else []
+        name = type(self.annotator).__module__
+        for (decoded, row), values in zip(self.waiting, results, strict=True):
+            assert set(values) == set(self.annotator.columns), f"{name} returned the columns {sorted(values)}"
+            for column, kind in self.annotator.columns.items():
+                if LIST_TYPE.fullmatch(kind):
+                    assert len(values[column]) == len(decoded.captions), f"{name}: {column} does not fit the captions"
+            row.update(values)
+        self.waiting.clear()

@@ -1,0 +1,311 @@
+"""Rules over one shard's columns: for every sample the first reason against it, in a fixed order.
+
+The order of reasons is: lost by the crawl or not decodable; no caption left, under the caption rule that took the last
+one; sample rules; exact duplicate; near duplicate (the last two are `decisions`' work). Caption rules and sample rules
+are each taken by the order of their keys, not by their order in `params.yaml`: DVC does not see when keys change
+places, and a rebuild must give the same bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+
+from pipelines.filters import Filter, Fitting
+from pipelines.shared.annotating import ERROR_COLUMN
+from pipelines.shared.columns import (
+    CAPTION_FIELDS,
+    CAPTIONS,
+    ColumnNames,
+    Columns,
+    index_lists,
+    judged_rows,
+    read_columns,
+    to_numpy,
+)
+from pipelines.shared.duplicates import NearDuplicates
+from pipelines.shared.layers import layer_schema, read_layer, write_table
+from pipelines.shared.manifests import manifest_digest, read_manifest
+from pipelines.shared.params import plugin_config
+from pipelines.shared.shards import FileInfo, describe
+from pipelines.shared.splits import SplitShares, normalise_caption
+from pipelines.shared.stage import DATA
+
+PACKAGE = "pipelines.filters"
+NO_CAPTION = "no_caption"
+IDENTITY = ("media", "sha256", "width", "height")
+LOOKS = ("phash", "phash_first", "phash_contrast", "colour_grid")
+VERDICTS_SCHEMA = layer_schema(
+    {
+        "reason": pyarrow.string(),
+        "rule": pyarrow.string(),
+        "status": pyarrow.string(),
+        "captions_kept": pyarrow.list_(pyarrow.int32()),
+        "human_captions": pyarrow.list_(pyarrow.string()),
+        "media": pyarrow.string(),
+        "sha256": pyarrow.string(),
+        "width": pyarrow.int64(),
+        "height": pyarrow.int64(),
+        "phash": pyarrow.string(),
+        "phash_first": pyarrow.string(),
+        "phash_contrast": pyarrow.float64(),
+        "colour_grid": pyarrow.binary(),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterEntry:
+    """Settings of one filter.
+
+    Attributes:
+        sources: Keys of the sources whose links it judges.
+        rules: Filter plug-ins with their settings, by a key for each.
+        exact_duplicates: Whether of samples with equal bytes one is kept.
+        near_duplicates: When two pictures are one.
+        split: Shares for validation and test.
+    """
+
+    sources: tuple[str, ...]
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exact_duplicates: bool = True
+    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
+    split: SplitShares = field(default_factory=SplitShares)
+
+    def __post_init__(self) -> None:
+        if not self.sources or len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"sources must name at least one source, each once, got {list(self.sources)}")
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that tell samples apart."""
+        return (*IDENTITY, *LOOKS) if self.near_duplicates.enabled else IDENTITY
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A filter under its key of `params.yaml`."""
+
+    key: str
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What rules say of N samples with C captions.
+
+    Attributes:
+        rule: int64 [N], index of the first rule against each sample, -1 for none, `len(rules)` where there never was a
+            caption.
+        captions: bool [C], captions that every caption rule lets pass.
+        outcomes: By key of the rule: bool [N] or [C], what it lets pass taken alone.
+    """
+
+    rule: np.ndarray
+    captions: np.ndarray
+    outcomes: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLayers:
+    """Where a shard's facts and annotations lie."""
+
+    source: str
+    crawl_folder: Path
+    facts: FileInfo
+    annotate_folder: Path
+    annotations: FileInfo
+
+    def read(self, names: Sequence[str]) -> tuple[pyarrow.Table, pyarrow.Table]:
+        """Both layers, with the named columns and those that are always needed.
+
+        Raises:
+            ValueError: A file is not the one that its manifest lists.
+        """
+        known = set(pyarrow.parquet.read_schema(self.crawl_folder / self.facts.name).names)
+        wanted = set(names) - set(CAPTION_FIELDS)
+        facts = read_layer(
+            self.crawl_folder, self.facts, sorted({"key", "status", "reason", CAPTIONS, *wanted & known})
+        )
+        columns = sorted({"key", ERROR_COLUMN, *wanted - known})
+        return facts, read_layer(self.annotate_folder, self.annotations, columns)
+
+
+def source_layers(source: str) -> tuple[list[ShardLayers], dict[str, str]]:
+    """The layers of a source, shard by shard, and the digests of the two manifests that list them.
+
+    Raises:
+        ValueError: The source was not crawled or annotated, or was crawled again since.
+    """
+    crawl_folder, annotate_folder = DATA / "crawl" / source, DATA / "annotate" / source
+    crawl, annotate = read_manifest(crawl_folder), read_manifest(annotate_folder)
+    digests = {f"{folder.parent.name}/{source}": manifest_digest(folder) for folder in (crawl_folder, annotate_folder)}
+    if annotate.inputs[f"crawl/{source}"] != digests[f"crawl/{source}"]:
+        raise ValueError(f"{annotate_folder} was made from another crawl: run `vignette annotate {source}` again")
+    shards = [
+        ShardLayers(source, crawl_folder, facts, annotate_folder, annotations)
+        for facts, annotations in zip(crawl.layers, annotate.layers, strict=True)
+    ]
+    return shards, digests
+
+
+def load_rules(entries: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Rule, ...]:
+    """The rules of an entry in the order in which they are applied.
+
+    Raises:
+        ValueError: A plug-in or a setting is unknown.
+    """
+    rules = []
+    for key in sorted(entries):
+        module, config = plugin_config(PACKAGE, entries[key], f"{where}.{key}")
+        rules.append(Rule(key, module.Filter(config)))
+    return tuple(sorted(rules, key=lambda rule: rule.filter.scope != "caption"))
+
+
+def check_columns(rules: Sequence[Rule], identity: Sequence[str], shards: Sequence[ShardLayers], where: str) -> None:
+    """Raise ValueError if a rule, or the search for duplicates, reads a column that is not there."""
+    for shard in shards:
+        names = ColumnNames.of(
+            pyarrow.parquet.read_schema(shard.crawl_folder / shard.facts.name),
+            pyarrow.parquet.read_schema(shard.annotate_folder / shard.annotations.name),
+        )
+        for rule in rules:
+            names.check(rule.filter.columns, rule.filter.scope, f"{where}.rules.{rule.key}")
+        names.check(identity, "sample", f"{where}.near_duplicates")
+
+
+def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Names of all columns that rules read."""
+    return tuple(sorted({name for rule in rules for name in rule.filter.columns}))
+
+
+def fit_rules(rules: Sequence[Rule], shards: Sequence[ShardLayers]) -> tuple[Rule, ...]:
+    """The rules, with those that depend on all rows fitted to the columns of all shards."""
+    waiting = [rule for rule in rules if isinstance(rule.filter, Fitting) and not rule.filter.is_fitted]
+    if not waiting:
+        return tuple(rules)
+    names = columns_of(waiting)
+    parts = [read_columns(*judged_rows(*shard.read(names)), names) for shard in shards]
+    fitted = []
+    for rule in rules:
+        if rule in waiting:
+            scope = rule.filter.scope
+            columns = {name: np.concatenate([part.of(scope)[name] for part in parts]) for name in rule.filter.columns}
+            rule = replace(rule, filter=rule.filter.fitted(columns))  # type: ignore[attr-defined]
+        fitted.append(rule)
+    return tuple(fitted)
+
+
+def judge(columns: Columns, rules: Sequence[Rule]) -> Verdict:
+    """Apply rules to columns; caption rules must come before sample rules, see `load_rules`."""
+    first = np.where(columns.num_captions == 0, len(rules), -1)
+    owners, num_samples = columns.owners, len(columns.num_captions)
+    captions = np.ones(len(owners), dtype=bool)
+    outcomes = {}
+    for index, rule in enumerate(rules):
+        keep = rule.filter.keep(columns.of(rule.filter.scope))
+        outcomes[rule.key] = keep
+        if rule.filter.scope == "caption":
+            captions &= keep
+            against = np.bincount(owners[captions], minlength=num_samples) == 0
+        else:
+            against = ~keep
+        first[against & (first == -1)] = index
+    return Verdict(first, captions, outcomes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeShard:
+    """The work on one shard; picklable.
+
+    Attributes:
+        rules: Fitted rules.
+        identity: Those of `IDENTITY` that `decisions` needs.
+    """
+
+    rules: tuple[Rule, ...]
+    identity: tuple[str, ...]
+
+    def __call__(self, shard: ShardLayers, scratch: Path) -> dict[str, Any]:
+        """Write the verdicts on one shard: a row per link of its facts layer.
+
+        Returns:
+            The `FileInfo` of the verdicts.
+        """
+        names = columns_of(self.rules)
+        facts, annotations = shard.read((*names, *self.identity))
+        table = verdict_table(facts, annotations, self.rules, self.identity)
+        path = scratch / shard.source / shard.facts.name
+        write_table(path, table)
+        return {"verdicts": describe(path, scratch, table.num_rows).as_dict()}
+
+
+def verdict_table(
+    facts: pyarrow.Table, annotations: pyarrow.Table, rules: Sequence[Rule], identity: Sequence[str]
+) -> pyarrow.Table:
+    """Verdicts on all links of a shard, in its order, as `VERDICTS_SCHEMA` says.
+
+    Only rows without a reason have values in the columns that tell samples apart.
+    """
+    taken, notes = judged_rows(facts, annotations)
+    columns = read_columns(taken, notes, columns_of(rules))
+    verdict = judge(columns, rules)
+    reasons = np.array([*(rule.filter.reason for rule in rules), NO_CAPTION, ""], dtype=object)
+    keys = np.array([*(rule.key for rule in rules), "", ""], dtype=object)
+    judged = {
+        "reason": pyarrow.array(reasons[verdict.rule], pyarrow.string()),
+        "rule": pyarrow.array(keys[verdict.rule], pyarrow.string()),
+        "captions_kept": index_lists(verdict.captions, columns.num_captions),
+        "human_captions": _human_captions(taken[CAPTIONS].combine_chunks(), columns.owners, verdict.captions),
+    }
+    rows = pyarrow.compute.index_in(facts["key"].combine_chunks(), value_set=taken["key"].combine_chunks())
+    spread = {name: values.take(rows) for name, values in judged.items()}
+    passing = pyarrow.compute.if_else(pyarrow.compute.equal(spread["reason"], ""), rows, None)
+    for name in identity:
+        spread[name] = (taken if name in taken.column_names else notes)[name].combine_chunks().take(passing)
+    lost = pyarrow.compute.is_null(rows)
+    spread["reason"] = pyarrow.compute.if_else(lost, _losses(facts, annotations), spread["reason"])
+    spread["rule"] = spread["rule"].fill_null("")
+    for name in ("captions_kept", "human_captions"):
+        spread[name] = pyarrow.compute.if_else(lost, pyarrow.scalar([], spread[name].type), spread[name])
+    for name in ("key", "status"):
+        spread[name] = facts[name].combine_chunks()
+    missing = {field.name: pyarrow.nulls(facts.num_rows, field.type) for field in VERDICTS_SCHEMA}
+    arrays = {**missing, **spread}
+    return pyarrow.Table.from_arrays(
+        [arrays[field.name].cast(field.type) for field in VERDICTS_SCHEMA], schema=VERDICTS_SCHEMA
+    )
+
+
+def _human_captions(captions: pyarrow.ListArray, owners: np.ndarray, passing: np.ndarray) -> pyarrow.Array:
+    """For each of N samples its passing human captions, normalised, without empty ones; `list<string>` [N]."""
+    flat = captions.flatten()
+    chosen = passing & to_numpy(pyarrow.compute.equal(flat.field("origin"), "human"))
+    texts = [normalise_caption(text) for text in flat.field("text").filter(pyarrow.array(chosen)).to_pylist()]
+    filled = np.array([bool(text) for text in texts], dtype=bool)
+    sizes = np.bincount(owners[chosen][filled], minlength=len(captions))
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    return pyarrow.ListArray.from_arrays(offsets, pyarrow.array([text for text in texts if text], pyarrow.string()))
+
+
+def _losses(facts: pyarrow.Table, annotations: pyarrow.Table) -> pyarrow.Array:
+    """`crawl:<reason>` or `annotate:<reason>` for every link; only those of lost links mean anything.
+
+    A reason with a part of its own keeps it behind a full stop: `optout:noai` becomes `crawl:optout.noai`.
+    """
+    failed = annotations.filter(pyarrow.compute.not_equal(annotations[ERROR_COLUMN], ""))
+    rows = pyarrow.compute.index_in(facts["key"].combine_chunks(), value_set=failed["key"].combine_chunks())
+    decoding = failed[ERROR_COLUMN].combine_chunks().take(rows)
+    stage = pyarrow.compute.if_else(pyarrow.compute.is_null(decoding), "crawl", "annotate")
+    code = pyarrow.compute.coalesce(decoding, facts["reason"].combine_chunks())
+    return pyarrow.compute.binary_join_element_wise(stage, pyarrow.compute.replace_substring(code, ":", "."), ":")
+
+
+def fitted_thresholds(rules: Sequence[Rule]) -> dict[str, dict[str, float]]:
+    """Limits of the rules that can be fitted, by key."""
+    return {rule.key: rule.filter.thresholds() for rule in rules if isinstance(rule.filter, Fitting)}

@@ -1,0 +1,82 @@
+"""What every annotator must do, for every module in the folder."""
+
+import importlib
+import pickle
+from dataclasses import fields
+
+import pyarrow
+import pytest
+
+from pipelines.annotators import AnnotatorInput
+from pipelines.shared.annotating import arrow_type
+from pipelines.shared.params import plugin_names
+from tests.pipelines.builders import captions, drawing
+
+NAMES = plugin_names("pipelines.annotators")
+NEEDS_FILES = {"clip_score"}  # their own tests write the files
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    return importlib.import_module(f"pipelines.annotators.{request.param}")
+
+
+@pytest.fixture(params=[name for name in NAMES if name not in NEEDS_FILES])
+def annotator(request):
+    plugin = importlib.import_module(f"pipelines.annotators.{request.param}")
+    return plugin.Annotator(plugin.Config())
+
+
+def inputs():
+    texts = ["a red fox", "1234", "ünï çödé 🦊", "x" * 2000]
+    return [
+        AnnotatorInput(
+            key=f"{i:020x}",
+            media="video" if i % 2 else "image",
+            image=drawing(i, 40 + i, 30),
+            first_image=drawing(i + i % 2, 40 + i, 30),
+            captions=captions(*texts[: i % 5]),
+            facts={"width": 40 + i, "height": 30},
+        )
+        for i in range(6)
+    ]
+
+
+def test_module(module):
+    assert module.__doc__ and module.Config.__doc__ and module.Annotator.__doc__
+    assert module.Config.__dataclass_params__.frozen
+    assert all(field.kw_only for field in fields(module.Config))
+
+
+def test_columns_have_the_stated_types(annotator):
+    samples = inputs()
+    for row, sample in zip(annotator.annotate(samples), samples, strict=True):
+        assert set(row) == set(annotator.columns)
+        for name, kind in annotator.columns.items():
+            found = pyarrow.array([row[name]], arrow_type(kind))
+            assert found.null_count == 0
+            if kind.startswith("list<"):
+                assert len(row[name]) == len(sample.captions)
+
+
+def test_a_sample_depends_on_itself_alone(annotator):
+    samples = inputs()
+    together = annotator.annotate(samples)
+    assert together == [annotator.annotate([sample])[0] for sample in samples]
+    assert together == annotator.annotate(samples[::-1])[::-1]
+
+
+def test_settings_can_be_sent_to_a_worker(module):
+    if module.__name__.rpartition(".")[2] in NEEDS_FILES:
+        return
+    config = module.Config()
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_columns_of_all_annotators_are_unique():
+    names = []
+    for name in NAMES:
+        if name not in NEEDS_FILES:
+            plugin = importlib.import_module(f"pipelines.annotators.{name}")
+            names += list(plugin.Annotator(plugin.Config()).columns)
+    assert len(names) == len(set(names))

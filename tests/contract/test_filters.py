@@ -1,0 +1,83 @@
+"""What every filter must do, for every module in the folder."""
+
+import importlib
+import pickle
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from pipelines.filters import Fitting
+from pipelines.shared.params import plugin_names
+from pipelines.shared.records import REASON
+
+NAMES = plugin_names("pipelines.filters")
+# settings of a module whose Config has fields without a default; a new one states its own here
+SETTINGS = {
+    "caption_patterns": {"patterns": ("^a",)},
+    "max_aspect": {"max_aspect": 2.0},
+    "min_side": {"min_side_px": 50},
+    "min_words": {"min_words": 2},
+    "score_threshold": {"column": "entropy_bits", "top_frac": 0.5},
+}
+ROWS = 200
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    return importlib.import_module(f"pipelines.filters.{request.param}")
+
+
+@pytest.fixture
+def rule(module):
+    filter_ = module.Filter(module.Config(**SETTINGS.get(module.__name__.rpartition(".")[2], {})))
+    if isinstance(filter_, Fitting) and not filter_.is_fitted:
+        filter_ = filter_.fitted(columns(filter_))
+    return filter_
+
+
+def columns(rule):
+    rng = np.random.default_rng(0)
+    texts = np.array(["a fox", "an owl", "the hen", ""], dtype=object)
+    return {
+        name: rng.choice(texts, ROWS) if name == "caption_text" else rng.integers(0, 100, ROWS) for name in rule.columns
+    }
+
+
+def test_module(module):
+    assert module.__doc__ and module.Config.__doc__ and module.Filter.__doc__
+    assert module.Config.__dataclass_params__.frozen
+    assert all(field.kw_only for field in fields(module.Config))
+
+
+def test_what_the_stage_needs(rule):
+    assert rule.scope in ("sample", "caption")
+    assert rule.columns and all(isinstance(name, str) for name in rule.columns)
+    assert REASON.fullmatch(rule.reason) and ":" not in rule.reason
+
+
+def test_keep_is_a_bool_per_row_and_both_happen(rule):
+    keep = rule.keep(columns(rule))
+    assert keep.dtype == bool and keep.shape == (ROWS,)
+    assert 0 < keep.sum() < ROWS
+
+
+def test_a_row_depends_on_itself_alone_and_nothing_is_changed(rule):
+    given = columns(rule)
+    before = {name: values.copy() for name, values in given.items()}
+    keep = rule.keep(given)
+    assert all((given[name] == before[name]).all() for name in given)
+    halves = [
+        rule.keep({name: values[half] for name, values in given.items()}) for half in (slice(90), slice(90, None))
+    ]
+    assert np.concatenate(halves).tolist() == keep.tolist()
+    assert rule.keep({name: values[::-1] for name, values in given.items()})[::-1].tolist() == keep.tolist()
+
+
+def test_no_rows(rule):
+    assert rule.keep({name: values[:0] for name, values in columns(rule).items()}).shape == (0,)
+
+
+def test_it_can_be_sent_to_a_worker(rule):
+    again = pickle.loads(pickle.dumps(rule))
+    assert again.keep(columns(rule)).tolist() == rule.keep(columns(rule)).tolist()

@@ -1,0 +1,130 @@
+import numpy as np
+import pyarrow
+import pytest
+
+from pipelines.annotators import AnnotatorInput
+from pipelines.shared.annotating import (
+    AnnotateShard,
+    AnnotatorSpec,
+    annotate_samples,
+    annotation_schema,
+    annotator_specs,
+    arrow_type,
+    decode_sample,
+)
+from pipelines.shared.layers import read_layer
+from pipelines.shared.manifests import read_manifest
+from pipelines.shared.records import Caption, Sample
+from pipelines.shared.shards import FileInfo
+from pipelines.shared.stage import DATA
+from tests.pipelines.builders import ANNOTATORS, captions, clip_item, drawing, encoded, picture_item, write_crawl
+
+
+class Recording:
+    """An annotator that notes its batches."""
+
+    def __init__(self, batch_size: int, column: str = "seen", kind: str = "int32") -> None:
+        self.columns, self.batch_size, self.column = {column: kind}, batch_size, column
+        self.batches: list[list[str]] = []
+
+    def annotate(self, samples: list[AnnotatorInput]) -> list[dict]:
+        self.batches.append([sample.key for sample in samples])
+        return [{self.column: len(self.batches)} for _ in samples]
+
+
+def samples(count: int, broken: tuple[int, ...] = ()) -> list[Sample]:
+    return [
+        Sample(
+            key=f"{i:020x}",
+            extension="png",
+            media=b"\x89PNG\r\n\x1a\nrubbish" if i in broken else encoded(drawing(i, 8, 8)),
+            captions=(Caption(text="a", origin="web"),),
+        )
+        for i in range(count)
+    ]
+
+
+def test_each_annotator_has_batches_of_its_own_size():
+    annotators = Recording(3, "three"), Recording(4, "four")
+    rows = annotate_samples(samples(10), annotators)
+    assert [len(batch) for batch in annotators[0].batches] == [3, 3, 3, 1]
+    assert [len(batch) for batch in annotators[1].batches] == [4, 4, 2]
+    assert [row["three"] for row in rows] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
+
+
+def test_what_does_not_decode_is_a_row_with_a_reason():
+    annotator = Recording(2)
+    rows = annotate_samples(samples(3, broken=(1,)), [annotator])
+    assert [row["annotate_error"] for row in rows] == ["", "decode_error", ""]
+    assert "seen" not in rows[1]
+    assert annotator.batches == [[f"{0:020x}", f"{2:020x}"]]
+
+
+def test_wrong_columns_and_lengths_are_our_mistake():
+    annotator = Recording(1)
+    annotator.columns = {"other": "int32"}
+    with pytest.raises(AssertionError, match="returned the columns"):
+        annotate_samples(samples(1), [annotator])
+    lists = Recording(1, kind="list<int32>")
+    lists.annotate = lambda given: [{"seen": [1, 2]}]
+    with pytest.raises(AssertionError, match="does not fit the captions"):
+        annotate_samples(samples(1), [lists])
+
+
+def test_a_clip_gives_its_first_and_middle_frame():
+    frames = [drawing(i) for i in range(5)]
+    item = clip_item("c", frames, captions("a"))
+    decoded = decode_sample(Sample(key="0" * 20, extension="mp4", media=item.media, captions=item.captions))
+    for image, frame in ((decoded.first_image, frames[0]), (decoded.image, frames[2])):
+        assert np.abs(np.asarray(image, dtype=int) - np.asarray(frame)).mean() < 8
+    assert decoded.media == "video"
+
+
+def test_a_picture_is_its_own_first_frame():
+    decoded = decode_sample(samples(1)[0])
+    assert decoded.first_image is decoded.image and decoded.image.mode == "RGB"
+
+
+def test_two_writers_of_one_column_are_refused():
+    with pytest.raises(ValueError, match="both write the column 'seen'"):
+        annotation_schema([Recording(1), Recording(1)], [])
+    with pytest.raises(ValueError, match="and the crawl both write the column 'width'"):
+        annotation_schema([Recording(1, "width")], ["key", "width"])
+
+
+def test_schema_is_sorted_and_starts_with_key():
+    schema = annotation_schema([Recording(1, "z"), Recording(1, "a", "list<float64>")], [])
+    assert schema.names == ["key", "annotate_error", "a", "z"]
+    assert schema.field("a").type == pyarrow.list_(pyarrow.float64())
+
+
+@pytest.mark.parametrize("name", ["float64", "int32", "bool", "string", "binary"])
+def test_types_by_name(name):
+    assert arrow_type(name) == pyarrow.type_for_alias(name)
+    assert arrow_type(f"list<{name}>") == pyarrow.list_(pyarrow.type_for_alias(name))
+
+
+def test_specs_are_sorted_and_checked():
+    specs = annotator_specs(ANNOTATORS)
+    assert [spec.module for spec in specs] == ["caption_stats", "image_stats", "phash"]
+    with pytest.raises(ValueError, match=r"annotators.x.module: .*did you mean phash"):
+        annotator_specs({"x": {"module": "phas"}})
+
+
+def test_a_shard_becomes_a_layer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    items = [picture_item(f"p{i}", drawing(i), captions("a b", "c")) for i in range(3)]
+    write_crawl("web", [*items, clip_item("c", [drawing(7), drawing(8)], captions("d"))])
+    crawl = read_manifest(DATA / "crawl" / "web")
+    work = AnnotateShard(folder=DATA / "crawl" / "web", specs=annotator_specs(ANNOTATORS), taken=("width",))
+    result = work(crawl.shards[0].as_dict(), tmp_path / "scratch")
+    table = read_layer(tmp_path / "scratch", FileInfo(**result["layer"]))
+    assert result["failed"] == {}
+    assert table["num_captions"].to_pylist().count(2) == 3
+    by_first = dict(zip(table["phash"].to_pylist(), table["phash_first"].to_pylist(), strict=True))
+    assert sum(middle != first for middle, first in by_first.items()) == 1
+
+
+def test_an_annotator_builds_on_the_worker():
+    spec = annotator_specs({"stats": {"module": "image_stats", "max_side_px": 64}})[0]
+    assert isinstance(spec, AnnotatorSpec) and spec.build().config.max_side_px == 64

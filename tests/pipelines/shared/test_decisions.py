@@ -1,0 +1,128 @@
+import numpy as np
+import pyarrow
+import pytest
+
+from pipelines.shared.decisions import DecisionSettings, decide
+from pipelines.shared.duplicates import NearDuplicates
+from pipelines.shared.filtering import VERDICTS_SCHEMA
+
+
+def row(key: int, **values):
+    """A passing sample that is like no other."""
+    digest = int(np.random.default_rng(key).integers(0, 2**63))
+    return {
+        "key": f"{key:020x}",
+        "reason": "",
+        "rule": "",
+        "status": "success",
+        "captions_kept": [0],
+        "human_captions": [],
+        "media": "image",
+        "sha256": f"{digest:064x}",
+        "width": 100,
+        "height": 100,
+        "phash": f"{digest:016x}",
+        "phash_first": values.get("phash", f"{digest:016x}"),
+        "phash_contrast": 40.0,
+        "colour_grid": bytes(192),
+    } | values
+
+
+def decided(rows, sources=None, exact=True, near=True, shares=(0.0, 0.5)):
+    settings = DecisionSettings(
+        exact_duplicates=exact,
+        near_duplicates=NearDuplicates(enabled=near),
+        shares=(np.full(3, shares[0]), np.full(3, shares[1])),
+        seed=0,
+    )
+    table = pyarrow.Table.from_pylist(rows, schema=VERDICTS_SCHEMA)
+    found = decide(table, np.array(sources or [0] * len(rows)), settings)
+    return {int(each["key"], 16): each for each in found.to_pylist()}
+
+
+TWIN = {"sha256": "a" * 64, "phash": "00ff00ff00ff00ff"}
+ALIKE = {"phash": "00ff00ff00ff00ff"}
+NEAR = {"phash": "00ff00ff00ff00fe"}
+
+
+def reasons(found):
+    return {key: each["reason"] for key, each in found.items() if each["reason"]}
+
+
+def test_of_equal_bytes_the_smallest_key_is_kept_unless_another_has_a_human_caption():
+    assert reasons(decided([row(1, **TWIN), row(2, **TWIN), row(3)])) == {2: "exact_duplicate"}
+    human = row(2, **TWIN, human_captions=["a"])
+    assert reasons(decided([row(1, **TWIN), human, row(3)])) == {1: "exact_duplicate"}
+
+
+def test_of_one_picture_the_largest_is_kept():
+    found = decided([row(1, **ALIKE), row(2, **NEAR, width=101), row(3)])
+    assert reasons(found) == {1: "near_duplicate"}
+    assert found[1]["cluster"] == found[2]["cluster"] == f"{1:020x}"
+    assert found[1]["split"] == "" and found[2]["split"] != ""
+
+
+def test_a_picture_and_a_clip_both_stay_but_share_a_split():
+    found = decided([row(1, **ALIKE), row(2, **NEAR, media="video")])
+    assert reasons(found) == {}
+    assert found[1]["cluster"] == found[2]["cluster"]
+
+
+def test_equal_human_captions_share_a_cluster_over_media_and_sources():
+    rows = [row(i, human_captions=["red fox"], media=media) for i, media in ((5, "image"), (6, "video"), (7, "image"))]
+    found = decided([*rows, row(8, human_captions=["fox"])], sources=[0, 1, 2, 0])
+    assert {found[key]["cluster"] for key in (5, 6, 7)} == {f"{5:020x}"}
+    assert found[8]["cluster"] == f"{8:020x}"
+
+
+def test_a_twin_that_was_left_out_still_binds():
+    rows = [row(1, **TWIN), row(2, **TWIN, human_captions=["x"]), row(3, human_captions=["x"])]
+    found = decided(rows)
+    assert reasons(found) == {1: "exact_duplicate"}
+    assert len({each["cluster"] for each in found.values()}) == 1
+
+
+def test_rejected_samples_neither_displace_nor_bind():
+    lost = row(1, **TWIN) | dict.fromkeys(
+        ("media", "sha256", "width", "height", "phash", "phash_first", "phash_contrast", "colour_grid")
+    )
+    lost |= {"reason": "small_side", "rule": "min-side"}
+    found = decided([lost, row(2, **TWIN)])
+    assert found[1] == {
+        "key": f"{1:020x}",
+        "kept": False,
+        "reason": "small_side",
+        "rule": "min-side",
+        "split": "",
+        "cluster": "",
+        "captions_kept": [0],
+    }
+    assert found[2]["kept"] and found[2]["cluster"] == f"{2:020x}"
+
+
+def test_searches_can_be_switched_off():
+    rows = [row(1, **TWIN), row(2, **TWIN), row(3, **NEAR)]
+    assert reasons(decided(rows, exact=False, near=False)) == {}
+    assert reasons(decided(rows, near=False)) == {2: "exact_duplicate"}
+    assert reasons(decided(rows, exact=False)) == {2: "near_duplicate", 3: "near_duplicate"}
+
+
+def test_order_of_rows_changes_nothing():
+    rows = [row(i, **(ALIKE if i % 3 == 0 else {}), human_captions=["a"] if i % 7 == 0 else []) for i in range(60)]
+    assert decided(rows) == decided(rows[::-1])
+    assert sum(each["kept"] for each in decided(rows).values()) == 41
+
+
+def test_no_two_splits_share_a_cluster():
+    rows = [row(i, human_captions=[f"name {i % 40}"]) for i in range(200)]
+    found = decided(rows, shares=(0.2, 0.3))
+    by_cluster = {}
+    for each in found.values():
+        by_cluster.setdefault(each["cluster"], set()).add(each["split"])
+    assert len(by_cluster) == 40 and all(len(splits) == 1 for splits in by_cluster.values())
+    assert {split for splits in by_cluster.values() for split in splits} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("rows", [[], [row(1) | {"reason": "small_side"}]])
+def test_nothing_to_decide(rows):
+    assert len(decided(rows)) == len(rows)
