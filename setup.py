@@ -7,6 +7,7 @@ PACKAGES = [
     "pipelines.annotators",
     "pipelines.filters",
     "pipelines.shared",
+    "pipelines.shared.training",
     "pipelines.sources",
     "models",
     "models.shared",

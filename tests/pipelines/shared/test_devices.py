@@ -1,0 +1,46 @@
+import logging
+
+import pytest
+import torch
+
+from pipelines.shared.devices import choose_device
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Whether PyTorch sees a GPU is up to the test."""
+
+    def set_gpu(present: bool) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+
+    return set_gpu
+
+
+def test_auto_says_what_it_took(gpu, caplog, monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for present, expected, said in ((False, "cpu", "no GPU"), (True, "cuda:0", "Some GPU")):
+        gpu(present)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "vignette.devices"):
+            assert choose_device("auto", "train x") == torch.device(expected)
+        assert "train x" in caplog.text
+        assert said in caplog.text
+
+
+def test_explicit_settings_are_taken(gpu, monkeypatch):
+    gpu(True)
+    assert choose_device("cpu", "x").type == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert choose_device("cuda", "x") == torch.device("cuda:3")
+
+
+def test_no_gpu_is_an_error_and_never_a_cpu(gpu):
+    gpu(False)
+    with pytest.raises(ValueError, match="train x: device is cuda, and PyTorch sees no GPU"):
+        choose_device("cuda", "train x")
+
+
+def test_unknown_device():
+    with pytest.raises(ValueError, match=r"must be one of auto, cpu, cuda, got 'gpu'"):
+        choose_device("gpu", "x")
