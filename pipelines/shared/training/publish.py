@@ -1,0 +1,102 @@
+"""What a finished run publishes: weights, histories, a model card, and last the config that is its entry point.
+
+Equal runs have equal files, but for `timing.json`, where all that the clock decides is kept.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from models import capabilities
+from pipelines.shared.files import atomic_path, canonical_json, clear_folder, digest_file, link_or_copy, write_json
+from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
+from pipelines.shared.training.card import CARD_FILE, write_card
+from pipelines.shared.training.checkpoint import TrainingState
+from pipelines.shared.training.features import all_modules
+from pipelines.shared.training.history import write_csv
+from pipelines.shared.training.loop import DVCLIVE, Job, uses_bfloat16
+from pipelines.shared.training.prepare import Inputs
+
+HISTORY_FILE = "history.csv"
+TIMING_FILE = "timing.json"
+
+
+def publish(inputs: Inputs, job: Job, state: TrainingState, out: Path) -> None:
+    """Put a finished run in its place.
+
+    Args:
+        inputs: What it was made from.
+        job: The job.
+        state: Its state after the last step.
+        out: The run's folder; what was there is removed.
+    """
+    weights = job.folder / WEIGHTS_FILE
+    document = describe_run(inputs, job, state)
+    with state.average.applied() if state.average else nullcontext():
+        write_weights(weights, job.model, document)
+    document["model_sha256"] = digest_file(weights)
+    clear_folder(out)
+    link_or_copy(weights, out / WEIGHTS_FILE)
+    write_csv(out / HISTORY_FILE, state.rows)
+    for path in sorted((job.folder / DVCLIVE).rglob("*")):
+        if path.is_file():
+            link_or_copy(path, out / path.relative_to(job.folder))
+    num_samples = state.step * job.settings.batch_size
+    write_json(out / TIMING_FILE, {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds})
+    write_card(out / CARD_FILE, document, state.rows[-1])
+    write_json(out / CONFIG_FILE, document)
+
+
+def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, Any]:
+    """All of `config.json` but the digest of the weights."""
+    plan, model, world = inputs.plan, job.model, job.world
+    parameters = list(model.parameters())
+    bfloat16 = uses_bfloat16(job.settings, world.device)
+    return {
+        "format_version": FORMAT_VERSION,
+        "key": plan.key,
+        "module": plan.module_name,
+        "config": asdict(plan.config),
+        "capabilities": sorted(capabilities(model)),
+        "pack": {
+            "key": plan.entry.pack,
+            "manifest_sha256": inputs.pack_sha256,
+            "captions": dict(plan.entry.captions),
+            "num_train_samples": len(job.train.order.choices.keys),
+            "num_val_samples": len(job.validation.picks) if job.validation else 0,
+        },
+        "base": dict(inputs.base),
+        "packaged_sha256": packaged_digests(model),
+        "training": job.settings.deciding(),
+        "seed": inputs.seed,
+        "step": state.step,
+        "weights": "average" if state.average else "last",
+        "num_parameters": sum(parameter.numel() for parameter in parameters),
+        "num_trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "environment": {
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
+            "precision": "bfloat16" if bfloat16 else "float32",
+            "num_processes": world.size,
+            "num_threads": torch.get_num_threads(),
+        },
+    }
+
+
+def write_weights(path: Path, model: torch.nn.Module, document: Mapping[str, Any]) -> None:
+    """Write weights; the metadata has one entry, because safetensors writes several in a random order."""
+    with atomic_path(path) as temporary:
+        save_file(own_weights(model), temporary, metadata={"vignette": canonical_json(document)})
+
+
+def packaged_digests(model: torch.nn.Module) -> dict[str, str]:
+    """sha256 of every packaged pretrained file that a model started from or uses, by `package/path`."""
+    digests: dict[str, str] = {}
+    for _, module in all_modules(model):
+        digests |= getattr(module, "packaged_digests", {})
+    return dict(sorted(digests.items()))

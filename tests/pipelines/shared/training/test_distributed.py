@@ -1,0 +1,73 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+from torch import nn
+
+from pipelines import train
+from pipelines.shared.stage import StageRun
+from pipelines.shared.training.distributed import World, joined, num_processes
+
+HERE = Path(__file__).parent
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+def test_one_process_alone(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert num_processes() == 1
+    with joined(torch.device("cpu")) as world:
+        assert (world.rank, world.size, world.is_first) == (0, 1, True)
+        tensor = torch.ones(3)
+        world.mean_([tensor])
+        world.follow_first_(nn.BatchNorm1d(2))
+        assert torch.equal(world.gather(tensor), torch.ones(3))
+        assert world.from_first("here") == "here"
+        with world.first_goes_ahead():
+            world.wait()
+    assert not torch.distributed.is_initialized()
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_equal_two_micro_batches(project, params):
+    """Of both kinds of loss: the weights and the whole history but for what process 0 alone has seen."""
+    modules = ("fake_contrastive", "fake_plain")
+    whole = params(modules[0], ema=0.9)
+    whole["models"] = {module.replace("_", "-"): params(module, ema=0.9)["models"]["tested"] for module in modules}
+    with (project / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(json.loads(json.dumps(whole)), file)
+    command = [sys.executable, "-m", *TORCHRUN, str(HERE / "run_stage.py"), *whole["models"]]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (project / "runs").rename(project / "together")
+    for key, entry in whole["models"].items():
+        entry["training"]["accumulation"] = 2
+        train.run(StageRun(stage="train", key=key, params=whole))
+        alone, together = project / "runs" / key, project / "together" / key
+        assert json.loads((together / "config.json").read_text())["environment"]["num_processes"] == 2
+        own = {"fake-plain": ("norm.running", "norm.num", "seen")}.get(key, ())
+        one, two = load_file(alone / "model.safetensors"), load_file(together / "model.safetensors")
+        for name in one:
+            if not name.startswith(own):
+                torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-6)
+        for first, second in zip(rows(alone), rows(together), strict=True):
+            for name in first:
+                if first[name] and not (own and name.startswith("val/")):
+                    assert float(second[name]) == pytest.approx(float(first[name]), rel=1e-5)
+
+
+def test_world_cuts_nothing_from_types():
+    world = World(torch.device("cpu"))
+    model = nn.BatchNorm1d(2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    world.follow_first_(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -1,0 +1,95 @@
+import importlib
+
+import pytest
+import torch
+
+from pipelines.shared.features import FeatureStore
+from pipelines.shared.manifests import read_manifest
+from pipelines.shared.pixels import to_float
+from pipelines.shared.training.columns import DecodedImages, MediaShape
+from pipelines.shared.training.data import ToModel, all_rows
+from pipelines.shared.training.features import FrozenPart, all_modules, feature_sources, frozen_digest
+from pipelines.shared.training.order import Pick
+from pipelines.shared.training.settings import read_plan
+from pipelines.shared.training.split import read_split
+
+
+@pytest.fixture
+def frozen(project, params):
+    """`frozen(width=6)`: the frozen part of a fake model, the split and its pixels."""
+
+    def make(**config):
+        plan = read_plan(params("fake_frozen", config=config), "tested")
+        torch.manual_seed(0)
+        model = plan.module.Model(plan.config, {})
+        folder = project / "data/pack/small"
+        split = read_split(folder, read_manifest(folder), "train")
+        to_model = ToModel(MediaShape(media="image", side_px=8), torch.device("cpu"))
+        part = FrozenPart(model=model, plan=plan, to_model=to_model, store=FeatureStore(), num_workers=0)
+        plan.module.Model.calls.clear()
+        return part, split, DecodedImages(split, 8)
+
+    return make
+
+
+def test_sources_are_those_that_the_model_reads(frozen):
+    part, _, _ = frozen()
+    assert feature_sources(part.model) == {"image_feature": "image", "text_feature": "caption"}
+    assert feature_sources(torch.nn.Linear(1, 1)) == {}
+
+
+def test_features_are_those_of_the_model(frozen):
+    part, split, pixels = frozen()
+    columns = part.columns(split, pixels)
+    picks = all_rows(split)
+    with torch.no_grad():
+        wanted = part.model.image_part(to_float(pixels(picks)))
+    torch.testing.assert_close(columns["image_feature"](picks), wanted, rtol=1e-5, atol=1e-6)
+    texts = [Pick(0, row, False) for row in range(len(split.texts))]
+    assert columns["text_feature"](texts)[:, 0].tolist() == [float(len(text)) for text in split.texts]
+    assert part.model.training
+
+
+def test_every_sample_and_every_text_is_computed_once(frozen):
+    part, split, pixels = frozen()
+    part.columns(split, pixels)
+    calls = type(part.model).calls
+    assert len(split.texts) > 32
+    assert sorted(calls) == [["caption"], ["caption"], ["image"]]
+    calls.clear()
+    again, split, pixels = frozen()
+    again.columns(split, pixels)
+    assert calls == []
+
+
+def test_other_settings_weights_or_pixels_are_computed_anew(frozen, project, write_pack):
+    part, split, pixels = frozen()
+    part.columns(split, pixels)
+    calls = type(part.model).calls
+    calls.clear()
+    wider, _, _ = frozen(width=7)
+    wider.columns(split, pixels)
+    assert ["image"] in calls
+    calls.clear()
+    changed, _, _ = frozen()
+    changed.model.below.module.bias.data.add_(1)
+    changed.columns(split, pixels)
+    assert ["image"] in calls
+    calls.clear()
+    folder = write_pack(project / "data/pack/other", {"train": 9}, first=100)
+    other = read_split(folder, read_manifest(folder), "train")
+    fresh, _, _ = frozen()
+    fresh.columns(other, DecodedImages(other, 8))
+    assert ["image"] in calls
+
+
+def test_digest_sees_what_is_not_trained(fake_plugins):
+    module = importlib.import_module("models.fake_frozen")
+    model = module.Model(module.Config(), {})
+    before = frozen_digest(model)
+    model.head.weight.data.add_(1)
+    assert frozen_digest(model) == before
+    model.head.weight.requires_grad_(False)
+    assert frozen_digest(model) != before
+    names = [name for name, _ in all_modules(model)]
+    assert names == ["", "below", "below.module.", "head"]
