@@ -1,6 +1,7 @@
 """Small crawls of drawn pictures, in the working directory, for tests of the stages behind the crawl."""
 
 import hashlib
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -157,3 +158,68 @@ def _sample(row: Mapping[str, Any], item: Item) -> Sample:
 
 def stage_run(stage: str, key: str, params: Mapping[str, Any]) -> StageRun:
     return StageRun(stage=stage, key=key, params={"beam": BEAM, "annotators": ANNOTATORS, **params})
+
+
+WORLD: dict[str, Any] = {
+    "seed": 0,
+    "sources": {"web": {}, "moving": {}},
+    "filters": {
+        "base": {
+            "sources": ("web", "moving"),
+            "rules": {
+                "words": {"module": "min_words", "min_words": 2},
+                "patterns": {"module": "caption_patterns", "patterns": (r"(?i)\.png$",)},
+                "side": {"module": "min_side", "min_side_px": 32},
+                "shape": {"module": "max_aspect", "max_aspect": 3.0},
+            },
+            "split": {"val": 0.2, "test": 0.3},
+        }
+    },
+    "packs": {
+        "pictures": {"filter": "base", "size_px": 32, "samples_per_shard": 5, "quality": 90},
+        "clips": {"filter": "base", "media": "video", "size_px": 32, "max_frames": 4, "origins": ("human",)},
+    },
+}
+
+
+def world_items() -> dict[str, list[Item]]:
+    """Two sources: pictures of all kinds, and clips that share names with some of them."""
+    web = [
+        picture_item(f"good{i}", drawing(i), captions(f"picture number {i}", "two.PNG", "a word or two"))
+        for i in range(24)
+    ]
+    web += [
+        picture_item("copy", drawing(3), captions("picture number three again")),
+        picture_item("saved", drawing(4), captions("picture four"), extension="jpg", quality=80),
+        picture_item("small", drawing(50, 20, 40), captions("small but described")),
+        picture_item("long", drawing(51, 200, 40), captions("long and thin")),
+        picture_item("wordless", drawing(52), captions("one", "file.png")),
+        Item(name="gone", reason="http_404", captions=captions("a b")),
+        Item(name="denied", reason="robots_denied", captions=captions("a b")),
+    ]
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    web.append(picture_item("exif", drawing(60), captions("has a secret"), extension="jpg", exif=exif))
+    moving = [
+        clip_item(
+            f"clip{i}",
+            [drawing(100 + i), drawing(200 + i), drawing(300 + i)] * 2,
+            captions(f"clip named {i}", origin="human"),
+        )
+        for i in range(6)
+    ]
+    moving.append(picture_item("twin", drawing(70), captions("Clip named: 1", origin="human")))
+    return {"web": web, "moving": moving}
+
+
+def build_world(stages: Sequence[str] = ("annotate", "filter", "pack"), **changes: Any) -> dict[str, Any]:
+    """Write the two crawls into the working directory and run stages on them; returns the params."""
+    params = {"beam": BEAM, "annotators": ANNOTATORS, **WORLD, **changes}
+    for source, items in world_items().items():
+        write_crawl(source, items, samples_per_shard=12)
+    sections = {"annotate": "sources", "filter": "filters", "pack": "packs"}
+    for stage in stages:
+        module = importlib.import_module(f"pipelines.{stage}")
+        for key in params[sections[stage]]:
+            module.run(StageRun(stage=stage, key=key, params=params))
+    return params

@@ -36,7 +36,7 @@ def decided(rows, sources=None, exact=True, near=True, shares=(0.0, 0.5)):
         seed=0,
     )
     table = pyarrow.Table.from_pylist(rows, schema=VERDICTS_SCHEMA)
-    found = decide(table, np.array(sources or [0] * len(rows)), settings)
+    found = decide(table, np.array(sources or [0] * len(rows), dtype=np.int64), settings)
     return {int(each["key"], 16): each for each in found.to_pylist()}
 
 

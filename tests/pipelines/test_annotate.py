@@ -1,0 +1,56 @@
+import pytest
+
+from pipelines.annotate import run
+from pipelines.shared.files import digest_tree
+from pipelines.shared.layers import read_layer
+from pipelines.shared.manifests import manifest_digest, read_manifest
+from pipelines.shared.stage import DATA
+from tests.pipelines.builders import Item, captions, drawing, picture_item, stage_run, write_crawl
+
+PARAMS = {"sources": {"web": {}}}
+
+
+@pytest.fixture
+def crawl(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    items = [picture_item(f"p{i}", drawing(i), captions("a b c")) for i in range(7)]
+    write_crawl("web", [*items, Item(name="gone", reason="http_404")], samples_per_shard=3)
+
+
+def test_a_layer_beside_each_shard(crawl):
+    run(stage_run("annotate", "web", PARAMS))
+    folder, crawled = DATA / "annotate" / "web", read_manifest(DATA / "crawl" / "web")
+    manifest = read_manifest(folder)
+    assert [layer.num_samples for layer in manifest.layers] == [shard.num_samples for shard in crawled.shards]
+    assert manifest.inputs == {"crawl/web": manifest_digest(DATA / "crawl" / "web")}
+    assert (manifest.counts.num_in, manifest.counts.kept) == (7, 7)
+    assert sum(read_layer(folder, layer)["caption_words"].to_pylist() == [[3]] * 3 for layer in manifest.layers) >= 1
+
+
+def test_workers_change_nothing(crawl):
+    digests = set()
+    for options in ({}, {"direct_running_mode": "multi_threading", "direct_num_workers": 2}):
+        params = stage_run("annotate", "web", PARAMS).params
+        run(stage_run("annotate", "web", {**params, "beam": {**params["beam"], **options}}))
+        digests.add(digest_tree(DATA / "annotate" / "web"))
+    assert len(digests) == 1
+
+
+def test_too_many_undecodable_samples_fail_the_job(crawl):
+    broken = Item(name="bad", media=b"\x89PNG\r\n\x1a\nrubbish", size=(9, 9), captions=captions("a"))
+    write_crawl("web", [broken, picture_item("p", drawing(0), captions("a"))])
+    with pytest.raises(
+        ValueError, match=r"annotate web: 1 of 2 failed, more than max_failed_frac = 0.01: decode_error 1"
+    ):
+        run(stage_run("annotate", "web", PARAMS))
+    assert not (DATA / "annotate" / "web").exists()
+
+
+def test_unknown_sources_and_annotators_are_refused(crawl):
+    with pytest.raises(ValueError, match=r"sources.wep does not exist \(did you mean web\?\)"):
+        run(stage_run("annotate", "wep", PARAMS))
+    with pytest.raises(ValueError, match=r"annotators.x.module"):
+        run(stage_run("annotate", "web", {**PARAMS, "annotators": {"x": {"module": "y"}}}))
+    twice = {"a": {"module": "phash"}, "b": {"module": "phash"}}
+    with pytest.raises(ValueError, match="both write the column"):
+        run(stage_run("annotate", "web", {**PARAMS, "annotators": twice}))
