@@ -1,19 +1,19 @@
 """A value that is never without its interval."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """One result of a metric.
+
+    A named tuple and not a frozen dataclass, because torchmetrics refuses to pass the latter through `compute`.
 
     Attributes:
         value: The point value that is published.
         low: Lower end of the 95% interval.
         high: Upper end of the 95% interval.
         n: Number of independent units (images, clips) that it was computed from.
-        interval: How the interval was made: `bootstrap` or `jackknife`.
+        interval: How the interval was made.
         higher_is_better: Direction of improvement.
     """
 
@@ -21,13 +21,9 @@ class Estimate:
     low: float
     high: float
     n: int
-    interval: str
+    interval: Literal["bootstrap", "jackknife"]
     higher_is_better: bool
-
-    def __post_init__(self) -> None:
-        if self.interval not in {"bootstrap", "jackknife"}:
-            raise ValueError(f"interval must be 'bootstrap' or 'jackknife', got {self.interval!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        return self._asdict()

@@ -7,11 +7,12 @@ n test samples, m captions of theirs, k generated images; all float arrays are f
 | `image_embeddings` | [n, d] | the model's `encode_image` of every test image |
 | `video_embeddings` | [n, d] | the model's `encode_video` of every test clip |
 | `text_embeddings` | [m, d] | the model's `encode_text` of every caption |
-| `text_owner` | int64 [m] | which sample (row of the above) a caption belongs to |
+| `text_owner` | int64 [m] | which sample (row of the above, counted from 0 over all batches) a caption belongs to |
 | `images` | uint8 [n, 3, h, w] | the test images at the model's size |
 | `reconstructions` | uint8 [n, 3, h, w] | the model's `reconstruct` of them |
 | `pair_image_embeddings` | [k, d] | the judge's `encode_image` of the images of (image, caption) pairs to be judged |
 | `pair_text_embeddings` | [k, d] | the judge's `encode_text` of the captions of the same pairs |
+| `pair_owner` | int64 [k] | which test sample the caption (or the image, for a captioner) of a pair comes from |
 | `reference_features` | [n, D] | the detector's features of the test images |
 | `generated_features` | [k, D] | the detector's features of the generated images |
 
@@ -28,6 +29,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "reconstructions": frozenset({"reconstruct"}),
     "pair_image_embeddings": frozenset({"caption", "generate"}),
     "pair_text_embeddings": frozenset({"caption", "generate"}),
+    "pair_owner": frozenset(),
     "reference_features": frozenset(),
     "generated_features": frozenset({"generate"}),
 }

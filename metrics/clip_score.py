@@ -1,0 +1,117 @@
+"""CLIP score: how near a caption and an image are for a judge, against the same captions with other images.
+
+Source: Hessel et al. 2021, arXiv:2104.08718, eq. 1 (2.5 max(cos, 0), mean over pairs); the scale of 100 is that of
+torchmetrics and of most papers on text-to-image generation.
+
+Keys:
+
+- `clip_score`: mean of 100 cos, not clamped.
+- `clip_score_w`: the paper's, mean of 2.5 max(cos, 0), clamped pair by pair.
+- `clip_score_shuffled`: mean of 100 cos over each caption and every image that belongs to another sample. It is what a
+  judge gives to images that fit the domain and not the caption.
+- `clip_score_gap`: `clip_score` - `clip_score_shuffled`. The images follow the captions if its low end is above 0.
+
+Differs from the paper: captions are encoded as they are, without "A photo depicts"; the judge is a model of the run, or
+one that is given, and named in the protocol by the caller. Intervals resample test samples, with all their pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metrics.shared.bootstrap import Resampling, bootstrap_estimate, resampled_means
+from metrics.shared.metric import EvidenceMetric, Score, unit_rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config(Resampling):
+    """Settings: those of the bootstrap."""
+
+
+class Metric(EvidenceMetric):
+    """CLIP score of (image, caption) pairs."""
+
+    inputs = ("pair_image_embeddings", "pair_text_embeddings", "pair_owner")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(*self.inputs)
+        self.config = config
+
+    def update(self, *, pair_image_embeddings: Tensor, pair_text_embeddings: Tensor, pair_owner: Tensor) -> None:
+        """Adds pairs: embeddings float32 [k, d] of any length, and the test sample of each pair, int64 [k]."""
+        assert pair_image_embeddings.ndim == 2 and pair_image_embeddings.shape == pair_text_embeddings.shape, (
+            f"pairs must be two of [k, d], got {pair_image_embeddings.shape} and {pair_text_embeddings.shape}"
+        )
+        assert pair_owner.shape == pair_image_embeddings.shape[:1], f"pair_owner must be [k], got {pair_owner.shape}"
+        self.append("pair_image_embeddings", pair_image_embeddings, torch.float32)
+        self.append("pair_text_embeddings", pair_text_embeddings, torch.float32)
+        self.append("pair_owner", pair_owner, torch.int64)
+
+    def score(self) -> Score:
+        """All four results; per pair, the values whose means they are."""
+        owner = self.rows("pair_owner")
+        cosines, others, spread = _cosines(
+            unit_rows(self.rows("pair_image_embeddings")), unit_rows(self.rows("pair_text_embeddings")), owner
+        )
+        values = {
+            "clip_score": 100 * cosines,
+            "clip_score_w": 2.5 * cosines.clamp(min=0),
+            "clip_score_shuffled": 100 * (others + spread),
+            "clip_score_gap": 100 * (cosines - others - spread),
+        }
+        per_pair = {key: value.cpu().numpy() for key, value in values.items()}
+        owners = owner.cpu().numpy()
+        resampled = resampled_means(np.stack([*per_pair.values()], axis=1), owners, self.config)
+        num_samples = len(np.unique(owners))
+        return Score(
+            estimates={
+                key: bootstrap_estimate(
+                    value.mean(), resampled[:, column], n=num_samples, higher_is_better=key != "clip_score_shuffled"
+                )
+                for column, (key, value) in enumerate(per_pair.items())
+            },
+            per_sample=per_pair | {"owner": owners},
+            protocol={
+                "metric": "clip_score",
+                "estimator": "cosine; 100 cos unclamped, 2.5 max(cos, 0); percentile bootstrap of samples",
+                "prompt": "",
+                "num_pairs": len(owners),
+                "num_samples": num_samples,
+                "num_resamples": self.config.num_resamples,
+                "seed": self.config.seed,
+            },
+        )
+
+
+def _cosines(images: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines of the pairs, and of each caption with the images of other samples, in O(k d).
+
+    The mean over other samples is a sum over pairs of pairs, so an image counts also as a distractor of all other
+    captions. Resampling the captions' means alone would leave that variance out. The third value adds it: how much more
+    than average an image resembles the captions of other samples. Its mean is 0 (van der Vaart 1998, Asymptotic
+    Statistics, chapter 12: the projection of a U-statistic).
+
+    Args:
+        images: Unit rows, [k, d].
+        texts: Unit rows, [k, d].
+        owner: int64 [k].
+
+    Returns:
+        Cosine of pair i; mean cosine of caption i with the images of other samples; the centred mean cosine of image i
+        with the captions of other samples; float64 [k] each.
+
+    Raises:
+        ValueError: All pairs belong to one sample.
+    """
+    names, member, counts = torch.unique(owner, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ValueError(f"clip_score: needs pairs of at least 2 test samples, got {len(names)}")
+    num_others = len(owner) - counts[member]
+    own_images, own_texts = (
+        rows.new_zeros(len(names), rows.shape[1]).index_add_(0, member, rows) for rows in (images, texts)
+    )
+    of_caption = (texts * (images.sum(0) - own_images[member])).sum(1) / num_others
+    of_image = (images * (texts.sum(0) - own_texts[member])).sum(1) / num_others
+    return (images * texts).sum(1), of_caption, of_image - of_image.mean()

@@ -1,0 +1,168 @@
+"""95% intervals: cluster bootstrap of means and medians, delete-a-group jackknife of everything else.
+
+Sources: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 8 (resampling whole clusters), 11 (jackknife)
+and 13 (percentile interval); Kott 2001, The Delete-a-Group Jackknife, Journal of Official Statistics 17(4).
+
+Which one when. The mean over images of a per-image value is resampled: the clusters are the images, and all captions of
+one image go with it. A distance between two sets of features is not: a resample holds duplicates, which acts like a
+smaller set, and the Frechet distance grows as sets shrink, so that the bootstrap interval of it lies above both the
+value and the truth. The jackknife leaves groups out instead, and also yields the bias.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from metrics.shared.estimates import Estimate
+
+Floats = NDArray[np.float64]
+
+QUANTILES = (0.025, 0.975)
+BLOCK_ELEMENTS = 4_000_000  # of the largest temporary array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resampling:
+    """How often to resample, and from which seed.
+
+    Attributes:
+        num_resamples: Number of bootstrap resamples, at least 100.
+        seed: Seed of the draws, at least 0.
+    """
+
+    num_resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_resamples < 100:
+            raise ValueError(f"num_resamples must be at least 100, got {self.num_resamples}")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jackknife:
+    """What a delete-a-group jackknife says about a functional of one or more samples.
+
+    Attributes:
+        value: The functional of everything; its bias is of the order of 1/n.
+        unbiased: The value with the 1/n term of the bias removed.
+        half_width: Of the 95% interval around either; Student's t with (number of groups - 1) degrees of freedom.
+    """
+
+    value: float
+    unbiased: float
+    half_width: float
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that numpy would refuse later, with a message less clear."""
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+
+
+def resampled_means(values: ArrayLike, clusters: ArrayLike, resampling: Resampling) -> Floats:
+    """Means of values over resamples of whole clusters.
+
+    Args:
+        values: Finite, [N] or [N, K].
+        clusters: int [N], which cluster a row belongs to; any numbers, at least two different ones.
+        resampling: Number of resamples and seed.
+
+    Returns:
+        float64 [num_resamples] or [num_resamples, K].
+
+    Raises:
+        ValueError: There is one cluster only, whose interval would have no width.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    assert np.isfinite(values).all(), "a bootstrap of means needs finite values"
+    members = _cluster_indices(clusters)
+    num_clusters = int(members.max()) + 1
+    counts = np.bincount(members, minlength=num_clusters).astype(np.float64)
+    sums = np.zeros((num_clusters, *values.shape[1:]))
+    np.add.at(sums, members, values)
+    means = []
+    for weights in _weight_blocks(num_clusters, resampling, width=num_clusters):
+        totals = weights @ sums
+        means.append(totals / (weights @ counts).reshape(-1, *[1] * (totals.ndim - 1)))
+    return np.concatenate(means)
+
+
+def resampled_medians(values: ArrayLike, clusters: ArrayLike, resampling: Resampling) -> Floats:
+    """Medians (the mean of the two middle values, as numpy's) over resamples of whole clusters.
+
+    Arguments as for `resampled_means`, values [N] only; returns float64 [num_resamples].
+    """
+    members = _cluster_indices(clusters)
+    order = np.argsort(np.asarray(values), kind="stable")
+    ordered = np.asarray(values, dtype=np.float64)[order]
+    medians = []
+    for weights in _weight_blocks(int(members.max()) + 1, resampling, width=len(ordered)):
+        seen = np.cumsum(weights[:, members[order]], axis=1)
+        total = seen[:, -1:]
+        lower = np.argmax(seen >= (total + 1) // 2, axis=1)
+        upper = np.argmax(seen >= total // 2 + 1, axis=1)
+        medians.append((ordered[lower] + ordered[upper]) / 2)
+    return np.concatenate(medians)
+
+
+def bootstrap_estimate(value: float, resampled: Floats, *, n: int, higher_is_better: bool) -> Estimate:
+    """A value with the percentile interval of its resamples."""
+    low, high = np.quantile(resampled, QUANTILES)
+    return Estimate(
+        value=float(value),
+        low=float(low),
+        high=float(high),
+        n=n,
+        interval="bootstrap",
+        higher_is_better=higher_is_better,
+    )
+
+
+def group_labels(num_rows: int, num_groups: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """int64 [num_rows]: groups of equal size (to within one), dealt by a seeded permutation.
+
+    Raises:
+        ValueError: There are fewer than two rows per group.
+    """
+    if num_rows < 2 * num_groups:
+        raise ValueError(f"num_groups must be at most half the number of samples ({num_rows}), got {num_groups}")
+    return np.random.default_rng(seed).permutation(num_rows) % num_groups
+
+
+def jackknife(value: float, leave_one_out: ArrayLike) -> Jackknife:
+    """Bias and interval from the values of a functional with each of g groups left out.
+
+    Args:
+        value: The functional of everything.
+        leave_one_out: [g] values; where the functional has several samples, group i was left out of all of them.
+    """
+    values = np.asarray(leave_one_out, dtype=np.float64)
+    num_groups = len(values)
+    spread = np.sqrt((num_groups - 1) / num_groups * np.square(values - values.mean()).sum())
+    return Jackknife(
+        value=value,
+        unbiased=float(num_groups * value - (num_groups - 1) * values.mean()),
+        half_width=float(stdtrit(num_groups - 1, QUANTILES[1]) * spread),
+    )
+
+
+def _cluster_indices(clusters: ArrayLike) -> NDArray[np.int64]:
+    """Cluster numbers made 0, 1, 2 ... in their order."""
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"a 95% interval needs at least 2 test samples, got {len(names)}")
+    return members.astype(np.int64)
+
+
+def _weight_blocks(num_clusters: int, resampling: Resampling, width: int) -> Iterator[NDArray[np.int64]]:
+    """How often each cluster was drawn, int64 [block, num_clusters]: the same draws for any block size."""
+    rng = np.random.default_rng(resampling.seed)
+    block = max(1, BLOCK_ELEMENTS // max(width, num_clusters))
+    for start in range(0, resampling.num_resamples, block):
+        rows = min(block, resampling.num_resamples - start)
+        drawn = rng.integers(num_clusters, size=(rows, num_clusters))
+        yield np.stack([np.bincount(row, minlength=num_clusters) for row in drawn])

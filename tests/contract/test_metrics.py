@@ -1,0 +1,158 @@
+"""What every metric must do, for every module in the folder."""
+
+import importlib
+import pickle
+import pkgutil
+import re
+from copy import deepcopy
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics
+
+import metrics
+from metrics.shared.detectors import DetectorSpec
+from metrics.shared.estimates import Estimate
+from metrics.shared.evidence import NEEDS
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(metrics.__path__) if not module.ispkg)
+NUM_SAMPLES, NUM_CAPTIONS, NUM_PAIRS, WIDTH = 200, 400, 300, 16
+PLAIN = (str, int, float, bool, tuple, dict)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small matrices are slower on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=NAMES)
+def plugin(request):
+    return importlib.import_module(f"metrics.{request.param}")
+
+
+def evidence(metric: torchmetrics.Metric) -> dict[str, torch.Tensor]:
+    """Every kind of evidence, for 200 samples with two captions each and 300 pairs."""
+    generator = torch.Generator().manual_seed(0)
+    detector = getattr(metric, "detector", None)
+    num_features = detector.num_features if detector else 1
+
+    def rows(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def pictures() -> torch.Tensor:
+        return torch.randint(0, 256, (NUM_SAMPLES, 3, 16, 16), dtype=torch.uint8, generator=generator)
+
+    everything = {
+        "image_embeddings": rows(NUM_SAMPLES, WIDTH),
+        "video_embeddings": rows(NUM_SAMPLES, WIDTH),
+        "text_embeddings": rows(NUM_CAPTIONS, WIDTH),
+        "text_owner": torch.arange(NUM_CAPTIONS) // 2,
+        "images": pictures(),
+        "reconstructions": pictures(),
+        "pair_image_embeddings": rows(NUM_PAIRS, WIDTH),
+        "pair_text_embeddings": rows(NUM_PAIRS, WIDTH),
+        "pair_owner": torch.arange(NUM_PAIRS) // 3,
+        "reference_features": rows(NUM_SAMPLES, num_features),
+        "generated_features": rows(NUM_SAMPLES, num_features),
+    }
+    assert set(everything) == set(NEEDS)
+    return {name: everything[name] for name in metric.inputs}
+
+
+def fed(metric: torchmetrics.Metric, num_batches: int = 1) -> torchmetrics.Metric:
+    chunks = {name: rows.tensor_split(num_batches) for name, rows in evidence(metric).items()}
+    for batch in range(num_batches):
+        metric.update(**{name: parts[batch] for name, parts in chunks.items()})
+    return metric
+
+
+@pytest.fixture
+def metric(plugin):
+    return plugin.Metric(plugin.Config())
+
+
+def test_there_are_metrics():
+    assert {"clip_score", "fid", "reconstruction", "retrieval"} <= set(NAMES)
+
+
+def test_module_says_what_it_is_and_from_where(plugin):
+    assert re.search(r"^Sources?: .*(19|20)\d\d", plugin.__doc__, flags=re.MULTILINE), "a source with its year"
+    assert plugin.Metric.__doc__ and plugin.Config.__doc__
+
+
+def test_config_is_frozen_and_plain(plugin):
+    config = plugin.Config()
+    assert plugin.Config.__dataclass_params__.frozen
+    for field in fields(config):
+        assert field.kw_only
+        assert isinstance(getattr(config, field.name), PLAIN), field.name
+    assert config.seed == 0, "every metric has a seed"
+
+
+def test_inputs_are_known_evidence(metric):
+    assert isinstance(metric, torchmetrics.Metric)
+    assert set(metric.inputs) <= set(NEEDS)
+    if any(name.endswith("_features") for name in metric.inputs):
+        assert isinstance(metric.detector, DetectorSpec)
+
+
+def test_a_metric_is_cheap_to_hold(metric):
+    """No network inside: many are made, copied and sent to other processes."""
+    assert not list(metric.children())
+    assert len(pickle.dumps(metric)) < 20_000
+
+
+def test_results_have_their_form(metric):
+    fed(metric)
+    for key, estimate in metric.compute().items():
+        assert isinstance(estimate, Estimate)
+        assert re.fullmatch(r"[a-z0-9@_-]+", key)
+        assert np.isfinite([estimate.value, estimate.low, estimate.high]).all()
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.n >= 100
+        assert estimate.interval in {"bootstrap", "jackknife"}
+    assert all(values.ndim == 1 and len(values) for values in metric.per_sample().values())
+    assert all(isinstance(value, str | int | float) for value in metric.protocol().values())
+    assert metric.protocol()["seed"] == 0
+    assert "estimator" in metric.protocol()
+
+
+def test_same_seed_same_result_for_any_batching(plugin, metric):
+    fed(metric)
+    again = fed(plugin.Metric(plugin.Config()), num_batches=7)
+    assert again.compute() == metric.compute()
+    assert again.protocol() == metric.protocol()
+    for name, values in metric.per_sample().items():
+        assert np.array_equal(values, again.per_sample()[name]), name
+
+
+def test_another_seed_is_another_interval(plugin, metric):
+    other = fed(plugin.Metric(plugin.Config(seed=1)))
+    assert other.protocol() != fed(metric).protocol()
+    assert any(other.compute()[key].low != estimate.low for key, estimate in metric.compute().items())
+
+
+def test_copies_and_pickles_keep_the_evidence(metric):
+    fed(metric)
+    for copy in (deepcopy(metric), pickle.loads(pickle.dumps(metric))):
+        assert copy.compute() == metric.compute()
+
+
+def test_reset_forgets_the_evidence(metric):
+    fed(metric)
+    expected = metric.compute()
+    metric.reset()
+    fed(metric)
+    assert metric.compute() == expected
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_no_evidence_is_a_users_error(metric):
+    with pytest.raises(ValueError, match="were given, a score needs some"):
+        metric.compute()
