@@ -12,19 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow
 
-from pipelines.shared.columns import to_numpy
+from pipelines.shared.columns import ShardLayers, source_layers, to_numpy
 from pipelines.shared.decisions import DecisionSettings, decide
 from pipelines.shared.files import clear_folder, digest_json
 from pipelines.shared.filtering import (
     FilterEntry,
     JudgeShard,
     Rule,
-    ShardLayers,
     check_columns,
     fit_rules,
     fitted_thresholds,
     load_rules,
-    source_layers,
 )
 from pipelines.shared.jobs import Task, run_tasks
 from pipelines.shared.layers import read_layer, write_table

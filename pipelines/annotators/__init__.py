@@ -17,6 +17,9 @@ from PIL import Image
 
 from pipelines.shared.records import Caption
 
+ERROR_COLUMN = "annotate_error"
+"""Column of the annotation layer that says why a sample did not decode; empty for all others."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnnotatorInput:

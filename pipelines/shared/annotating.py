@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow
 from PIL import Image
 
-from pipelines.annotators import Annotator, AnnotatorInput
+from pipelines.annotators import ERROR_COLUMN, Annotator, AnnotatorInput
 from pipelines.shared.decode import clip_frames, open_image
 from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.media import MediaError
@@ -23,7 +23,6 @@ from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, describe, read_shard
 
 PACKAGE = "pipelines.annotators"
-ERROR_COLUMN = "annotate_error"
 LIST_TYPE = re.compile(r"list<(\w+)>")
 
 

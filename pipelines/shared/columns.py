@@ -7,13 +7,19 @@ samples one after another: the lists that annotators write, and the captions' ow
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pyarrow.compute
+import pyarrow.parquet
 
-from pipelines.shared.annotating import ERROR_COLUMN
+from pipelines.annotators import ERROR_COLUMN
+from pipelines.shared.layers import read_layer
+from pipelines.shared.manifests import manifest_digest, read_manifest
 from pipelines.shared.params import suggestion
+from pipelines.shared.shards import FileInfo
+from pipelines.shared.stage import DATA
 
 CAPTIONS = "captions"
 CAPTION_FIELDS = {"caption_text": "text", "caption_origin": "origin", "caption_place": "place"}
@@ -73,6 +79,49 @@ class ColumnNames:
                 f"{where}: there is no column {name!r}{suggestion(name, known)}; per {scope} there are: "
                 + ", ".join(sorted(known))
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLayers:
+    """Where a shard's facts and annotations lie."""
+
+    source: str
+    crawl_folder: Path
+    facts: FileInfo
+    annotate_folder: Path
+    annotations: FileInfo
+
+    def read(self, names: Sequence[str]) -> tuple[pyarrow.Table, pyarrow.Table]:
+        """Both layers, with the named columns and those that are always needed.
+
+        Raises:
+            ValueError: A file is not the one that its manifest lists.
+        """
+        known = set(pyarrow.parquet.read_schema(self.crawl_folder / self.facts.name).names)
+        wanted = set(names) - set(CAPTION_FIELDS)
+        facts = read_layer(
+            self.crawl_folder, self.facts, sorted({"key", "status", "reason", CAPTIONS, *wanted & known})
+        )
+        columns = sorted({"key", ERROR_COLUMN, *wanted - known})
+        return facts, read_layer(self.annotate_folder, self.annotations, columns)
+
+
+def source_layers(source: str) -> tuple[list[ShardLayers], dict[str, str]]:
+    """The layers of a source, shard by shard, and the digests of the two manifests that list them.
+
+    Raises:
+        ValueError: The source was not crawled or annotated, or was crawled again since.
+    """
+    crawl_folder, annotate_folder = DATA / "crawl" / source, DATA / "annotate" / source
+    crawl, annotate = read_manifest(crawl_folder), read_manifest(annotate_folder)
+    digests = {f"{folder.parent.name}/{source}": manifest_digest(folder) for folder in (crawl_folder, annotate_folder)}
+    if annotate.inputs[f"crawl/{source}"] != digests[f"crawl/{source}"]:
+        raise ValueError(f"{annotate_folder} was made from another crawl: run `vignette annotate {source}` again")
+    shards = [
+        ShardLayers(source, crawl_folder, facts, annotate_folder, annotations)
+        for facts, annotations in zip(crawl.layers, annotate.layers, strict=True)
+    ]
+    return shards, digests
 
 
 def judged_rows(facts: pyarrow.Table, annotations: pyarrow.Table) -> tuple[pyarrow.Table, pyarrow.Table]:

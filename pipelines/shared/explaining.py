@@ -14,9 +14,9 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from pipelines.shared.columns import judged_rows, read_columns
+from pipelines.shared.columns import judged_rows, read_columns, source_layers
 from pipelines.shared.files import digest_json
-from pipelines.shared.filtering import FilterEntry, columns_of, fit_rules, judge, load_rules, source_layers
+from pipelines.shared.filtering import FilterEntry, columns_of, fit_rules, judge, load_rules
 from pipelines.shared.manifests import MANIFEST, Manifest, read_manifest
 from pipelines.shared.params import build
 from pipelines.shared.records import Sample

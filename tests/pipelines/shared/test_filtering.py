@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from pipelines.shared.columns import Columns
+from pipelines.shared.columns import Columns, source_layers
 from pipelines.shared.filtering import (
     FilterEntry,
     Rule,
@@ -13,7 +13,6 @@ from pipelines.shared.filtering import (
     fitted_thresholds,
     judge,
     load_rules,
-    source_layers,
     verdict_table,
 )
 from pipelines.shared.params import build
