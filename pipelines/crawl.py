@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
 from pipelines.shared.crawling import PLAN, CrawlShard, counted
 from pipelines.shared.fetch import Fetcher
@@ -22,6 +20,7 @@ from pipelines.shared.lock import check_lock
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.params import build, entry, plugin_config, split_settings
 from pipelines.shared.plan import Plan, read_plan, write_links, write_plan
+from pipelines.shared.progress import progress
 from pipelines.shared.reasons import FAILED
 from pipelines.shared.records import Link
 from pipelines.shared.serve import serving
@@ -42,7 +41,7 @@ def run(stage_run: StageRun) -> None:
     with stage_run.scratch(identity) as scratch, serving(Path(own.serve) if own.serve else None) as port:
         fetch = fetch_settings(settings, own, port)
         plan = read_plan(scratch / PLAN) or make_plan(stage_run.key, source, fetch, own, scratch)
-        work = CrawlShard(source=stage_run.key, fetch=fetch, media=settings.media)
+        work = CrawlShard(source=stage_run.key, fetch=fetch, settings=settings)
         results = run_tasks(stage_run, [Task(name, name) for name in plan.chunks], work, scratch)
         counts = account(results)
         check_failures(counts, own.max_failed_frac, where, results, scratch)
@@ -55,7 +54,7 @@ def make_plan(key: str, source: Source, fetch: FetchSettings, own: SourceEntry, 
 
     async def find() -> tuple[int, dict[str, int]]:
         async with Fetcher(fetch) as fetcher:
-            with tqdm(desc=f"crawl {key}: links", unit="link") as bar:
+            with progress(desc=f"crawl {key}: links", unit="link") as bar:
                 num_found = await write_links(_ticked(source.links(fetcher), bar), key, folder)
             return num_found, dict(sorted((+fetcher.page_counts).items()))
 
@@ -116,7 +115,7 @@ def publish(
     write_manifest(out, manifest)
 
 
-async def _ticked(links: AsyncIterator[Link], bar: tqdm) -> AsyncIterator[Link]:
+async def _ticked(links: AsyncIterator[Link], bar: Any) -> AsyncIterator[Link]:
     async for link in links:
         bar.update()
         yield link

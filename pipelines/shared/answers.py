@@ -54,7 +54,10 @@ def redirect_target(url: URL, response: aiohttp.ClientResponse) -> str:
     location = response.headers.get("Location", "")
     if not location:
         raise LinkError("redirect_limit", "a redirect without a target")
-    return urllib.parse.urljoin(str(url), location)
+    try:
+        return urllib.parse.urljoin(str(url), location)
+    except ValueError as error:
+        raise LinkError("url_refused", "a redirect to what is no URL") from error
 
 
 def fault_reason(error: Exception) -> str:

@@ -16,15 +16,23 @@ class CrawlSettings:
         contact: URL or mail address for the User-Agent; must be set to fetch from other machines.
         fetch: Bounds of a link.
         media: Bounds of a picture or clip.
+        decode_sec: Longest time that a picture or clip may take to decode, in a process of its own.
+        decode_memory_mib: That process's address space.
     """
 
     contact: str = ""
     fetch: FetchLimits = field(default_factory=FetchLimits)
     media: MediaLimits = field(default_factory=MediaLimits)
+    decode_sec: float = 60.0
+    decode_memory_mib: int = 2048
 
     def __post_init__(self) -> None:
         if not self.contact.isprintable() or not self.contact.isascii():
             raise ValueError(f"contact must be printable ASCII, got {self.contact!r}")
+        if self.decode_sec <= 0:
+            raise ValueError(f"decode_sec must be above 0, got {self.decode_sec}")
+        if self.decode_memory_mib < 256:
+            raise ValueError(f"decode_memory_mib must be at least 256, got {self.decode_memory_mib}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

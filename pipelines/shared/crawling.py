@@ -20,7 +20,8 @@ import pyarrow
 from yarl import URL
 
 from pipelines.shared.answers import FetchError
-from pipelines.shared.examine import Media, examine
+from pipelines.shared.crawl_settings import CrawlSettings
+from pipelines.shared.examine import Media, examine_in
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.fetch_settings import FetchSettings
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
@@ -28,6 +29,7 @@ from pipelines.shared.media import MediaLimits
 from pipelines.shared.plan import read_chunk
 from pipelines.shared.reasons import HOST_TROUBLE, LinkError, status_of
 from pipelines.shared.records import Link, Sample
+from pipelines.shared.sandbox import Sandbox, process_sandbox
 from pipelines.shared.shards import describe, write_shard
 
 TROUBLE_IN_A_ROW = 5
@@ -69,12 +71,12 @@ class CrawlShard:
     Attributes:
         source: Key of the source.
         fetch: How to fetch.
-        media: What is taken.
+        settings: What is taken, and how it is decoded.
     """
 
     source: str
     fetch: FetchSettings
-    media: MediaLimits
+    settings: CrawlSettings
 
     def __call__(self, name: str, scratch: Path) -> dict[str, Any]:
         """Write `<name>.tar` and `<name>.parquet` into the scratch folder.
@@ -100,9 +102,11 @@ class CrawlShard:
         }
 
     async def _crawl(self, links: list[tuple[str, Link]], spool: "Spool") -> "list[Outcome]":
+        settings = self.settings
+        sandbox = process_sandbox(settings.decode_sec, settings.decode_memory_mib)
         async with Fetcher(self.fetch) as fetcher:
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder") as decoder:
-                return await LinkCrawl(self.source, fetcher, self.media, spool, decoder).run(links)
+                return await LinkCrawl(self.source, fetcher, settings.media, spool, sandbox, decoder).run(links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +150,13 @@ class Outcome:
 
 @dataclass(slots=True)
 class LinkCrawl:
-    """Fetches links in the event loop's thread and judges what comes back in the decoder's."""
+    """Fetches links in the event loop and judges what comes back in the sandbox, fed by the decoder's thread."""
 
     source: str
     fetcher: Fetcher
     limits: MediaLimits
     spool: Spool
+    sandbox: Sandbox
     decoder: Executor
 
     async def run(self, links: list[tuple[str, Link]]) -> list[Outcome]:
@@ -212,7 +217,7 @@ class LinkCrawl:
         return self._kept(row, link, media, body)
 
     def _examined(self, body: Span) -> Media:
-        return examine(self.spool.get(body), self.limits)
+        return examine_in(self.sandbox, self.spool.get(body), self.limits)
 
     def _row(self, key: str, link: Link) -> dict[str, Any]:
         captions = [caption.as_dict() for caption in link.captions]

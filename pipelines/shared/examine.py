@@ -4,7 +4,9 @@ JPEG, PNG and WebP with one frame, and MP4, keep their bytes. A GIF with one fra
 PNG becomes MP4 at its mean frame rate.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pipelines.shared.decode import (
     animation_frames,
@@ -17,6 +19,7 @@ from pipelines.shared.decode import (
     sniff,
 )
 from pipelines.shared.media import MediaError, MediaLimits
+from pipelines.shared.sandbox import Sandbox
 
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif", "mp4": "video/mp4"}
 
@@ -65,6 +68,23 @@ def examine(body: bytes, limits: MediaLimits) -> Media:
         return Media(converted=png, extension="png", content_type=CONTENT_TYPES[kind], width=width, height=height)
     width, height = image_size(body, limits)
     return Media(converted=None, extension=kind, content_type=CONTENT_TYPES[kind], width=width, height=height)
+
+
+def answer(settings: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    """`examine` as a task of the sandbox: settings are those of `MediaLimits`, `converted` comes back as the body."""
+    facts = asdict(examine(body, MediaLimits(**settings)))
+    converted = facts.pop("converted")
+    return facts, converted or b""
+
+
+def examine_in(sandbox: Sandbox, body: bytes, limits: MediaLimits) -> Media:
+    """`examine` in a sandbox.
+
+    Raises:
+        LinkError: As `examine`, or `decode_crash` or `decode_timeout`.
+    """
+    facts, converted = sandbox.call(__name__, asdict(limits), body)
+    return Media(**facts, converted=converted or None)
 
 
 def _clip(clip: bytes, converted: bytes | None, content_type: str, limits: MediaLimits) -> Media:

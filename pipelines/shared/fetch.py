@@ -30,7 +30,7 @@ from pipelines.shared.answers import (
 )
 from pipelines.shared.decode import sniff
 from pipelines.shared.fetch_settings import ROBOT, FetchSettings
-from pipelines.shared.guard import SERVED_ORIGIN, GuardedResolver, Lookup
+from pipelines.shared.guard import SERVED_HOST, SERVED_ORIGIN, GuardedResolver, Lookup
 from pipelines.shared.pace import Pace
 from pipelines.shared.reasons import TRIES_AGAIN, LinkError
 from pipelines.shared.robots import ROBOTS_BYTES, Robots
@@ -76,7 +76,11 @@ WANT_ROBOTS = Want(budget=lambda head: ROBOTS_BYTES, cuts=True, obeys_robots=Fal
 
 
 class Fetcher:
-    """The client; use as `async with`."""
+    """The client; use as `async with`.
+
+    Attributes:
+        page_counts: How many pages a source read (`fetched`), or why not; the source counts.
+    """
 
     def __init__(self, settings: FetchSettings, lookup: Lookup | None = None) -> None:
         """`lookup` replaces the system's name resolution."""
@@ -144,19 +148,14 @@ class Fetcher:
         return await self.get(url, Want(budget=self._media_budget))
 
     async def get_page(self, url: str) -> Response:
-        """Fetch an HTML page and count how it went in `page_counts`.
+        """Fetch an HTML page.
 
         Raises:
             LinkError: There is no usable answer, or it is not HTML by its content type.
         """
-        try:
-            response = await self.get(url, Want(budget=self._page_budget))
-            if response.content_type.partition(";")[0].strip().lower() not in HTML_TYPES:
-                raise LinkError("type_refused", "not HTML")
-        except LinkError as error:
-            self.page_counts[error.reason] += 1
-            raise
-        self.page_counts["fetched"] += 1
+        response = await self.get(url, Want(budget=self._page_budget))
+        if response.content_type.partition(";")[0].strip().lower() not in HTML_TYPES:
+            raise LinkError("type_refused", "not HTML")
         return response
 
     def _media_budget(self, head: bytes) -> int:
@@ -218,7 +217,7 @@ class Fetcher:
     async def _request(self, url: URL, want: Want, deadline_sec: float) -> Response | str:
         """One request: the answer, or the URL that it redirects to."""
         status = 0
-        headers = {"Host": url.authority} if self.guard.is_served(url) else {}
+        headers = {"Host": SERVED_HOST} if self.guard.is_served(url) else {}
         try:
             async with (
                 asyncio.timeout(max(deadline_sec, 0.0)),

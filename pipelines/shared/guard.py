@@ -23,7 +23,8 @@ from yarl import URL
 
 from pipelines.shared.reasons import LinkError
 
-SERVED_ORIGIN = "http://localhost"
+SERVED_HOST = "localhost"
+SERVED_ORIGIN = f"http://{SERVED_HOST}"
 LOOPBACK = "127.0.0.1"
 MAX_URL_CHARS = 2083
 PLAIN_URL = re.compile(r"(?i)https?://(?P<authority>[^/?#@%\\\s]+)(?:[/?#][^\\\x00-\x1f\x7f-\x9f]*)?")

@@ -6,13 +6,16 @@ Parsed by selectolax (lexbor), which builds the tree that browsers build.
 
 import re
 import urllib.parse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from pipelines.shared.optouts import directives, header_signal
+from pipelines.shared.reasons import LinkError
 from pipelines.shared.records import Caption, Link
+from pipelines.shared.sandbox import Sandbox
 from pipelines.shared.texts import clean_text
 
 TEXT_ATTRIBUTES = ("alt", "title", "aria-label")
@@ -51,8 +54,14 @@ def read_page(body: bytes, content_type: str, url: str, origin: str, robot: str)
         url: Its address, which relative addresses are resolved against.
         origin: Origin of the captions, see `Caption`.
         robot: Our name, lower case.
+
+    Raises:
+        LinkError: `decode_error`, when the parser gives up.
     """
-    tree = LexborHTMLParser(decode_html(body, content_type))
+    try:
+        tree = LexborHTMLParser(decode_html(body, content_type))
+    except SelectolaxError as error:
+        raise LinkError("decode_error", "the parser gave up on the page") from error
     base_node = tree.css_first("base[href]")
     base = _absolute(url, base_node.attributes.get("href") or "") if base_node else url
     rules = _meta(tree, "robots") + _meta(tree, robot)
@@ -66,6 +75,24 @@ def read_page(body: bytes, content_type: str, url: str, origin: str, robot: str)
             links.append(Link(url=address, captions=captions, page_url=url, optout=optout))
     may_follow = not {"nofollow", "none"} & directives(rules, robot)
     return Page(url, tuple(links), tuple(_follows(tree, base)) if may_follow else ())
+
+
+def answer(settings: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    """`read_page` as a task of the sandbox: settings are its further arguments."""
+    return asdict(read_page(body, **settings)), b""
+
+
+def read_page_in(sandbox: Sandbox, body: bytes, **settings: str) -> Page:
+    """`read_page` in a sandbox, because trees of hostile pages take unbounded time and memory.
+
+    Raises:
+        LinkError: `decode_error`, `decode_crash` or `decode_timeout`.
+    """
+    page, _ = sandbox.call(__name__, settings, body)
+    links = (
+        Link(**link | {"captions": tuple(Caption(**caption) for caption in link["captions"])}) for link in page["links"]
+    )
+    return Page(page["url"], tuple(links), tuple(page["follows"]))
 
 
 def decode_html(body: bytes, content_type: str) -> str:
@@ -95,6 +122,7 @@ def _figcaptions(tree: LexborHTMLParser) -> dict[int, str]:
         caption = figure.css_first("figcaption")
         if caption is not None:
             for pause in caption.css(BREAKS):
+                pause.insert_before(" ")
                 pause.insert_after(" ")
             text = clean_text(caption.text())
             texts |= {node.mem_id: text for node in figure.css("img, video")}

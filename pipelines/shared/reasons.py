@@ -29,6 +29,8 @@ FAILED = {
     "redirect_limit": "more than `max_redirects` redirects, or one without a target",
     "http": "a status other than 200, such as `http_404`",
     "decode_error": "its bytes are damaged",
+    "decode_crash": "its decoder's process died",
+    "decode_timeout": "not decoded after `decode_sec`",
     "host_suspended": "not tried: five links of its host in a row had failed",
 }
 TRIES_AGAIN = frozenset(

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.fetch_settings import ROBOT
-from pipelines.shared.html import Page, read_page
+from pipelines.shared.html import Page, read_page_in
 from pipelines.shared.plan import canonical_url
 from pipelines.shared.reasons import LinkError
 from pipelines.shared.records import ORIGINS, Link
+from pipelines.shared.sandbox import Sandbox
 
 PAGES_AT_A_TIME = 64
+PAGE_TIMEOUT_SEC = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,33 +59,53 @@ class Source:
         Raises:
             ValueError: The start page cannot be read.
         """
-        start = canonical_url(urllib.parse.urljoin(fetcher.base_url, self.config.start))
+        with Sandbox(PAGE_TIMEOUT_SEC) as sandbox:
+            reader = PageReader(fetcher, sandbox, self.config.origin)
+            start = canonical_url(urllib.parse.urljoin(fetcher.base_url, self.config.start))
+            try:
+                home = await reader.read(start)
+            except LinkError as error:
+                raise ValueError(f"start page {start} cannot be read: {error}") from error
+            folder = home.url[: home.url.rindex("/") + 1]
+            seen, waiting, pages = {start, home.url}, list[str](), [home]
+            while pages or waiting:
+                for page in pages:
+                    for link in page.links:
+                        yield link
+                    new = dict.fromkeys(map(canonical_url, page.follows))
+                    below = [address for address in new if address.startswith(folder) and address not in seen]
+                    room = max(0, self.config.max_pages - len(seen))
+                    seen.update(below)
+                    waiting += below[:room]
+                    fetcher.page_counts["over_max_pages"] += len(below[room:])
+                batch, waiting = waiting[:PAGES_AT_A_TIME], waiting[PAGES_AT_A_TIME:]
+                read = await asyncio.gather(*map(reader.try_to_read, batch))
+                pages = [page for page in read if page is not None and page.url.startswith(folder)]
+
+
+@dataclass(frozen=True, slots=True)
+class PageReader:
+    """Fetches and reads pages, and counts how that went."""
+
+    fetcher: Fetcher
+    sandbox: Sandbox
+    origin: str
+
+    async def read(self, address: str) -> Page:
+        """A page; raises LinkError if there is none."""
         try:
-            home = await self._fetch(fetcher, start)
+            response = await self.fetcher.get_page(address)
+            about = {"content_type": response.content_type, "url": response.final_url, "origin": self.origin}
+            page = await asyncio.to_thread(read_page_in, self.sandbox, response.body, **about, robot=ROBOT.lower())
         except LinkError as error:
-            raise ValueError(f"start page {start} cannot be read: {error}") from error
-        folder = home.url[: home.url.rindex("/") + 1]
-        seen, waiting, pages = {start, home.url}, list[str](), [home]
-        while pages:
-            for page in pages:
-                for link in page.links:
-                    yield link
-                new = dict.fromkeys(address for address in map(canonical_url, page.follows) if address not in seen)
-                below = [address for address in new if address.startswith(folder)]
-                room = max(0, self.config.max_pages - len(seen))
-                seen.update(below)
-                waiting += below[:room]
-                fetcher.page_counts["over_max_pages"] += len(below[room:])
-            batch, waiting = waiting[:PAGES_AT_A_TIME], waiting[PAGES_AT_A_TIME:]
-            read = await asyncio.gather(*(self._try(fetcher, address) for address in batch))
-            pages = [page for page in read if page is not None and page.url.startswith(folder)]
+            self.fetcher.page_counts[error.reason] += 1
+            raise
+        self.fetcher.page_counts["fetched"] += 1
+        return page
 
-    async def _fetch(self, fetcher: Fetcher, address: str) -> Page:
-        response = await fetcher.get_page(address)
-        return read_page(response.body, response.content_type, response.final_url, self.config.origin, ROBOT.lower())
-
-    async def _try(self, fetcher: Fetcher, address: str) -> Page | None:
+    async def try_to_read(self, address: str) -> Page | None:
+        """A page, or None."""
         try:
-            return await self._fetch(fetcher, address)
+            return await self.read(address)
         except LinkError:
             return None

@@ -1,0 +1,82 @@
+"""`sources.lock`: what is noted and what is noticed."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.shared.lock import LOCK_FILE, check_lock, local_state, lock_entry, read_lock, write_lock
+
+DAY = datetime.date(2030, 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("site").mkdir()
+    Path("site/x.html").write_text("x")
+    Path("list.csv").write_text("url\n")
+
+
+def test_entries() -> None:
+    served = lock_entry("site", (), DAY)
+    assert set(served) == {"local"} and set(served["local"]) == {"site"}
+    listed = lock_entry("", (Path("list.csv"),), DAY)
+    assert listed["day"] == "2030-01-02" and set(listed["local"]) == {"list.csv"}
+    assert lock_entry("", (), DAY) == {"local": {}, "day": "2030-01-02"}
+
+
+def test_unchanged_sources_pass() -> None:
+    write_lock({"a": lock_entry("site", (Path("list.csv"),), DAY)})
+    assert check_lock("a", "site", (Path("list.csv"),)) == read_lock()["a"]
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "remove", "rename", "list"])
+def test_any_change_is_noticed(change: str) -> None:
+    write_lock({"a": lock_entry("site", (Path("list.csv"),), DAY)})
+    page = Path("site/x.html")
+    if change == "edit":
+        page.write_text("y")
+    elif change == "add":
+        Path("site/y.html").write_text("y")
+    elif change == "remove":
+        page.unlink()
+    elif change == "rename":
+        page.rename("site/z.html")
+    else:
+        Path("list.csv").write_text("url\nx")
+    with pytest.raises(ValueError, match=r"(site|list.csv) changed since sources.lock was written: run `vignette refr"):
+        check_lock("a", "site", (Path("list.csv"),))
+
+
+def test_another_folder_is_a_change() -> None:
+    write_lock({"a": lock_entry("site", (), DAY)})
+    Path("other").mkdir()
+    with pytest.raises(ValueError, match="changed"):
+        check_lock("a", "other", ())
+
+
+def test_missing_entry_and_file() -> None:
+    with pytest.raises(ValueError, match="has no 'clipart'"):
+        check_lock("clipart", "site", ())
+    write_lock({"clip-art": {}})
+    with pytest.raises(ValueError, match="did you mean clip-art"):
+        check_lock("clipart", "site", ())
+    with pytest.raises(ValueError, match="is not a folder"):
+        local_state("none", ())
+    with pytest.raises(ValueError, match="does not exist"):
+        local_state("", (Path("none.csv"),))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', ""])
+def test_damaged_lock(text: str) -> None:
+    LOCK_FILE.write_text(text)
+    with pytest.raises(ValueError, match="run `vignette refresh`"):
+        read_lock()
+
+
+def test_bytes_depend_on_content_alone() -> None:
+    write_lock({"b": {"local": {}}, "a": {"local": {}}})
+    first = LOCK_FILE.read_bytes()
+    write_lock({"a": {"local": {}}, "b": {"local": {}}})
+    assert LOCK_FILE.read_bytes() == first
