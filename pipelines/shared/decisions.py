@@ -3,8 +3,9 @@
 One process on columns, not a Beam grouping. What must be grouped is a hash, a digest and a caption per sample; numpy
 finds all pairs of 1,000,000 hashes within 4 bits in seconds and in less memory than the columns themselves take, while
 Beam's local runner needs minutes to shuffle as many rows, and its groups (buckets of hashes) would still have to be
-joined into clusters by one process. Rules over columns are shards' work and run on Beam (`filtering`). Some 300 bytes
-per sample that passes the rules bound a filter to about 100,000,000 samples on a machine of 32 GB.
+joined into clusters by one process. Rules over columns are shards' work and run on Beam (`filtering`). 1,000,000
+links, 620,000 of which pass the rules, take 6.5 s of one core and a process of 1.7 GB: a machine of 32 GB decides on
+some 15,000,000.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow.compute
 from pipelines.shared.columns import to_numpy
 from pipelines.shared.duplicates import (
     GRID_BYTES,
+    HASH_DIGITS,
     Groups,
     Looks,
     NearDuplicates,
@@ -144,10 +146,18 @@ def preference(samples: pyarrow.Table, keys: np.ndarray) -> np.ndarray:
 def looks_of(samples: pyarrow.Table) -> Looks:
     """The columns that tell what samples look like, as arrays."""
     return Looks(
-        phash=hash_values(samples["phash"].to_pylist()),
-        phash_first=hash_values(samples["phash_first"].to_pylist()),
+        phash=hash_values(fixed_bytes(samples["phash"], HASH_DIGITS)),
+        phash_first=hash_values(fixed_bytes(samples["phash_first"], HASH_DIGITS)),
         is_video=to_numpy(pyarrow.compute.equal(samples["media"], "video").combine_chunks()),
         shape=to_numpy(samples["width"].combine_chunks()) / to_numpy(samples["height"].combine_chunks()),
         contrast=to_numpy(samples["phash_contrast"].combine_chunks()),
-        grid=np.frombuffer(b"".join(samples["colour_grid"].to_pylist()), dtype=np.uint8).reshape(-1, GRID_BYTES),
+        grid=fixed_bytes(samples["colour_grid"], GRID_BYTES),
     )
+
+
+def fixed_bytes(column: pyarrow.ChunkedArray, size: int) -> np.ndarray:
+    """The bytes of N texts or byte strings of one size, uint8 [N, size]."""
+    values = column.combine_chunks().cast(pyarrow.binary(size))
+    start = values.offset * size
+    flat = np.frombuffer(values.buffers()[1] or b"", dtype=np.uint8)
+    return flat[start : start + len(values) * size].reshape(-1, size)

@@ -16,7 +16,7 @@ radius; a clip and a picture are never the same, but they are linked by either h
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 HASH_BITS = 64
+HASH_DIGITS = 16
 GRID_BYTES = 192
 MAX_EDGES = 1 << 22
 NO_EDGE = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -186,6 +187,6 @@ def best_of(labels: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return best
 
 
-def hash_values(digits: Iterable[str]) -> np.ndarray:
-    """uint64 [N] from 16 hex digits each."""
-    return np.frombuffer(bytes.fromhex("".join(digits)), dtype=">u8").astype(np.uint64)
+def hash_values(digits: np.ndarray) -> np.ndarray:
+    """uint64 [N] from hex digits in ASCII, uint8 [N, 16]."""
+    return np.frombuffer(bytes.fromhex(digits.tobytes().decode()), dtype=">u8").astype(np.uint64)

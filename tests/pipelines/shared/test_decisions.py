@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from pipelines.shared.decisions import DecisionSettings, decide
+from pipelines.shared.decisions import DecisionSettings, decide, fixed_bytes
 from pipelines.shared.duplicates import NearDuplicates
 from pipelines.shared.filtering import VERDICTS_SCHEMA
 
@@ -126,3 +126,10 @@ def test_no_two_splits_share_a_cluster():
 @pytest.mark.parametrize("rows", [[], [row(1) | {"reason": "small_side"}]])
 def test_nothing_to_decide(rows):
     assert len(decided(rows)) == len(rows)
+
+
+def test_bytes_of_one_size_come_without_a_copy_of_each():
+    column = pyarrow.chunked_array([["ab", "cd"], ["ef"]])
+    assert fixed_bytes(column, 2).tobytes() == b"abcdef"
+    assert fixed_bytes(column.slice(1), 2).tobytes() == b"cdef"
+    assert fixed_bytes(column.slice(0, 0), 2).shape == (0, 2)

@@ -154,8 +154,9 @@ def test_best_of_each_group():
 
 
 def test_hash_values_are_those_of_the_digits():
-    assert hash_values(["00000000000000ff", "8000000000000001"]).tolist() == [255, 2**63 + 1]
-    assert len(hash_values([])) == 0
+    digits = np.frombuffer(b"00000000000000ff" + b"8000000000000001", dtype=np.uint8).reshape(2, 16)
+    assert hash_values(digits).tolist() == [255, 2**63 + 1]
+    assert len(hash_values(digits[:0])) == 0
 
 
 @pytest.mark.parametrize(
