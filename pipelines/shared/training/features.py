@@ -1,8 +1,10 @@
 """Features of a model's frozen part: computed once for all samples of a split, kept in the feature store.
 
 A model says with `feature_sources` which keys of its batches are such features, and of what: `image`, `video` or
-`caption`. An entry of the store is named by the digest of all that decides it: weights of the frozen part, settings and
-code of the plug-in, pixels or texts of the split, and the build that computed it.
+`caption`. An entry of the store is named by the digest of all that decides it: weights that are not trained, settings
+and code of the plug-in, pixels or texts of the split, and the build that computed it. Models of several plug-ins that
+compute the same features say so with an equal `feature_key`, which stands for settings and plug-in: then an entry
+depends on the weights held by `Frozen` alone, and is shared.
 """
 
 import hashlib
@@ -101,31 +103,34 @@ class FrozenPart:
     @cached_property
     def _identity(self) -> tuple[str, ...]:
         device = self.to_model.device
-        return (
-            "frozen",
-            self.plan.module_name,
-            canonical_json(asdict(self.plan.config)),
-            code_digest(self.plan),
-            frozen_digest(self.model),
-            torch.__version__,
-            torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        )
+        build = (torch.__version__, torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
+        if feature_key := getattr(self.model, "feature_key", ""):
+            return ("shared", feature_key, shared_code_digest(), held_digest(self.model), *build)
+        settings = canonical_json(asdict(self.plan.config))
+        return ("own", self.plan.module_name, settings, code_digest(self.plan), untrained_digest(self.model), *build)
 
 
 def code_digest(plan: ModelPlan) -> str:
     """Digest of the source of a plug-in and of what plug-ins share."""
     own = digest_file(Path(str(plan.module.__file__)))
-    shared = digest_tree(Path(models.shared.__path__[0]), "*.py")
-    return hashlib.sha256((own + shared).encode()).hexdigest()
+    return hashlib.sha256((own + shared_code_digest()).encode()).hexdigest()
 
 
-def frozen_digest(model: nn.Module) -> str:
+def shared_code_digest() -> str:
+    """Digest of the source of what plug-ins share."""
+    return digest_tree(Path(models.shared.__path__[0]), "*.py")
+
+
+def untrained_digest(model: nn.Module) -> str:
     """Digest of all weights that are not trained: those held by `Frozen` and those without a gradient."""
-    total = hashlib.sha256()
-    for name, tensor in _untrained(model):
-        total.update(f"{name}\x00{tensor.dtype}\x00{tuple(tensor.shape)}\x00".encode())
-        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    own = {name: value for name, value in model.named_parameters() if not value.requires_grad}
+    return hashlib.sha256((_digest(own) + held_digest(model)).encode()).hexdigest()
+
+
+def held_digest(model: nn.Module) -> str:
+    """Digest of the weights held by `Frozen`, wherever in the model that is."""
+    held = [_digest(module.module.state_dict()) for _, module in all_modules(model) if isinstance(module, Frozen)]
+    return hashlib.sha256("".join(held).encode()).hexdigest()
 
 
 def all_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -137,14 +142,12 @@ def all_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
                 yield f"{name}.module.{inner}", held
 
 
-def _untrained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            yield name, parameter
-    for name, module in all_modules(model):
-        if isinstance(module, Frozen):
-            for inner, tensor in module.module.state_dict().items():
-                yield f"{name}.module.{inner}", tensor
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, tensor in weights.items():
+        total.update(f"{name}\x00{tensor.dtype}\x00{tuple(tensor.shape)}\x00".encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def _named(compute: Callable[[], dict[str, Tensor]], name: str) -> Callable[[], Tensor]:

@@ -119,7 +119,7 @@ def make_deterministic(device: torch.device) -> None:
     """Deterministic operations: required on a CPU, preferred on a GPU; float32 products by TF32 there."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     is_gpu = device.type == "cuda"
-    torch.use_deterministic_algorithms(True, warn_only=is_gpu)
+    torch.set_deterministic_debug_mode("warn" if is_gpu else "error")  # the other spelling imports torch.compile
     if is_gpu:
         torch.set_float32_matmul_precision("high")
 

@@ -8,7 +8,7 @@ from pipelines.shared.manifests import read_manifest
 from pipelines.shared.pixels import to_float
 from pipelines.shared.training.columns import DecodedImages, MediaShape
 from pipelines.shared.training.data import ToModel, all_rows
-from pipelines.shared.training.features import FrozenPart, all_modules, feature_sources, frozen_digest
+from pipelines.shared.training.features import FrozenPart, all_modules, feature_sources, held_digest, untrained_digest
 from pipelines.shared.training.order import Pick
 from pipelines.shared.training.settings import read_plan
 from pipelines.shared.training.split import read_split
@@ -86,10 +86,31 @@ def test_other_settings_weights_or_pixels_are_computed_anew(frozen, project, wri
 def test_digest_sees_what_is_not_trained(fake_plugins):
     module = importlib.import_module("models.fake_frozen")
     model = module.Model(module.Config(), {})
-    before = frozen_digest(model)
+    before, held = untrained_digest(model), held_digest(model)
     model.head.weight.data.add_(1)
-    assert frozen_digest(model) == before
+    assert untrained_digest(model) == before
     model.head.weight.requires_grad_(False)
-    assert frozen_digest(model) != before
+    assert untrained_digest(model) != before
+    assert held_digest(model) == held
+    model.below.module.bias.data.add_(1)
+    assert held_digest(model) != held
     names = [name for name, _ in all_modules(model)]
     assert names == ["", "below", "below.module.", "head"]
+
+
+def test_models_with_one_feature_key_share(frozen):
+    first, split, pixels = frozen(width=6)
+    first.model.feature_key = "mean brightness"
+    first.columns(split, pixels)
+    calls = type(first.model).calls
+    calls.clear()
+    other, _, _ = frozen(width=6)
+    other.model.feature_key = "mean brightness"
+    other.model.head.weight.requires_grad_(False)
+    other.columns(split, pixels)
+    assert calls == []
+    other, _, _ = frozen(width=6)
+    other.model.feature_key = "mean brightness"
+    other.model.below.module.bias.data.add_(1)
+    other.columns(split, pixels)
+    assert ["image"] in calls
