@@ -1,0 +1,149 @@
+"""Lists in all formats, whole and damaged."""
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from pipelines.shared.records import Link
+from pipelines.sources.url_list import Config, Source
+
+ROWS = [
+    {"url": "http://a.com/1.jpg", "caption": "one, two", "alt": "eins"},
+    {"url": "http://a.com/2.jpg?x=1,2", "caption": 'a "quoted" one', "alt": ""},
+    {"url": "http://a.com/3.jpg", "caption": "line\nbreak", "alt": "line break"},
+    {"url": "", "caption": "nowhere", "alt": ""},
+    {"url": "http://a.com/4.jpg", "caption": "", "alt": "vier ü"},
+]
+
+
+def delimited(mark: str) -> str:
+    def cell(text: str) -> str:
+        return '"' + text.replace('"', '""') + '"'
+
+    return "\n".join([mark.join(ROWS[0])] + [mark.join(map(cell, row.values())) for row in ROWS])
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "list.csv": lambda path: path.write_text(delimited(",")),
+    "list.tsv": lambda path: path.write_text(delimited("\t")),
+    "list.jsonl": lambda path: path.write_text("\n".join(map(json.dumps, ROWS)) + "\n\n"),
+    "list.parquet": lambda path: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), path),
+    "list.csv.gz": lambda path: path.write_bytes(gzip.compress(delimited(",").encode())),
+    "list.jsonl.gz": lambda path: path.write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode())),
+}
+
+
+def links(path: Path, **settings: object) -> list[Link]:
+    async def run() -> list[Link]:
+        return [link async for link in Source(Config(path=str(path), **settings)).links(None)]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_formats(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    found = links(tmp_path / name, caption_columns=("caption", "alt"), origin="human")
+    assert [link.url for link in found] == [row["url"] for row in ROWS if row["url"]]
+    assert [[(each.text, each.place) for each in link.captions] for link in found] == [
+        [("one, two", "column:caption"), ("eins", "column:alt")],
+        [('a "quoted" one', "column:caption")],
+        [("line break", "column:caption")],
+        [("vier ü", "column:alt")],
+    ]
+    assert {link.page_url for link in found} == {name}
+    assert {each.origin for link in found for each in link.captions} == {"human"}
+
+
+def test_text_is_lines_not_csv(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text('http://a.com/1,2.jpg\r\n\n  http://a.com/"3".jpg  \n')
+    assert links(path) == [
+        Link(url="http://a.com/1,2.jpg", page_url="list.txt"),
+        Link(url='http://a.com/"3".jpg', page_url="list.txt"),
+    ]
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"\xef\xbb\xbfurl,caption\nhttp://a.com/1.jpg,x\n")
+    assert len(links(path)) == 1
+
+
+def test_values_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"url": "http://a.com/1.jpg", "caption": 7}\n{"url": null, "caption": "x"}\n{"url": "b"}\n')
+    assert [(link.url, [each.text for each in link.captions]) for link in links(path)] == [
+        ("http://a.com/1.jpg", ["7"]),
+        ("b", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"link,text\nx,y\n", "has no column url, caption; there are: link, text"),
+        ("a.csv", b"", "has no column url"),
+        ("a.csv", b"url,caption\n\xff\xfe,x\n", "cannot be read as .csv: UnicodeDecodeError"),
+        ("a.csv", b'url,caption\n"http://a.com,x\n', "cannot be read as .csv: Error"),
+        ("a.jsonl", b'{"url": "x"}\n{"url": \n', "cannot be read as .jsonl: JSONDecodeError"),
+        ("a.jsonl", b"[1, 2]\n", "each line must be an object with 'url'"),
+        ("a.jsonl", b'{"link": "x"}\n', "each line must be an object with 'url'"),
+        ("a.jsonl", b"[" * 200_000, "cannot be read as .jsonl: RecursionError"),
+        ("a.parquet", b"PAR1", "cannot be read as .parquet: Arrow"),
+        ("a.csv.gz", b"url,caption\n", "cannot be read as .csv: BadGzipFile"),
+        ("a.csv.gz", gzip.compress(b"url,caption\nx,y\n" * 99)[:-9], "cannot be read as .csv: EOFError"),
+    ],
+)
+def test_damaged_lists(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        links(tmp_path / name)
+
+
+def test_missing_list_and_column(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none.csv does not exist"):
+        links(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"none.parquet does not exist"):
+        links(tmp_path / "none.parquet")
+    WRITERS["list.parquet"](tmp_path / "list.parquet")
+    with pytest.raises(ValueError, match="has no column text; there are: url, caption, alt"):
+        links(tmp_path / "list.parquet", caption_columns=("text",))
+
+
+def test_config() -> None:
+    with pytest.raises(ValueError, match=r"path must end in one of .parquet, .csv"):
+        Config(path="links.xlsx")
+    with pytest.raises(ValueError, match="origin must be one of"):
+        Config(path="links.csv", origin="bot")
+    assert Source(Config(path="links.csv.gz")).files() == (Path("links.csv.gz"),)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_lists_are_streamed(tmp_path: Path, kind: str) -> None:
+    rows = 20_000
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        path.write_text("url,caption\n" + "".join(f"http://a.com/{n}.jpg,caption {n}\n" for n in range(rows)))
+    else:
+        columns = {"url": [f"http://a.com/{n}.jpg" for n in range(rows)], "caption": ["c"] * rows}
+        pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+    async def count() -> int:
+        total = 0
+        async for _ in Source(Config(path=str(path))).links(None):
+            total += 1
+        return total
+
+    tracemalloc.start()
+    assert asyncio.run(count()) == rows
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 4 << 20, "all rows at once would take 7 MB"
