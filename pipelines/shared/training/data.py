@@ -113,9 +113,8 @@ class TrainLoader:
         size = self.order.batch_size // (self.world.size * self.accumulation)
         first_part = self.world.rank * self.accumulation
         for step in range(first_step, stop_step):
-            batch = self.order.batch(step)
             for part in range(first_part, first_part + self.accumulation):
-                yield batch[part * size : (part + 1) * size]
+                yield self.order.batch(step, part * size, (part + 1) * size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,14 +58,19 @@ class Choices:
         key, by_origin = self.keys[index], self.texts[index]
         if not by_origin:
             return -1
-        origins = sorted(by_origin)
-        left = unit_interval(self.seed, "origin", epoch, key) * sum(self.weights[origin] for origin in origins)
-        for origin in origins:
-            left -= self.weights[origin]
-            if left < 0:
-                break
-        captions = by_origin[origin]
+        captions = by_origin[self._origin(key, sorted(by_origin), epoch)]
+        if len(captions) == 1:
+            return captions[0]
         return captions[int(unit_interval(self.seed, "caption", epoch, key) * len(captions))]
+
+    def _origin(self, key: str, origins: Sequence[str], epoch: int) -> str:
+        if len(origins) > 1:
+            left = unit_interval(self.seed, "origin", epoch, key) * sum(self.weights[origin] for origin in origins)
+            for origin in origins[:-1]:
+                left -= self.weights[origin]
+                if left < 0:
+                    return origin
+        return origins[-1]
 
 
 class DataOrder:
@@ -79,11 +84,12 @@ class DataOrder:
         self.batches_per_epoch = len(choices.keys) // batch_size
         self._epoch, self._order = -1, list[int]()
 
-    def batch(self, step: int) -> list[Pick]:
-        """The batch of a step, counted from 0; no sample is in it twice."""
+    def batch(self, step: int, start: int = 0, stop: int | None = None) -> list[Pick]:
+        """Rows [start, stop) of the batch of a step, counted from 0; no sample is in a batch twice."""
         epoch, place = divmod(step, self.batches_per_epoch)
-        start = place * self.batch_size
-        return [self.choices.pick(index, epoch) for index in self._sorted(epoch)[start : start + self.batch_size]]
+        first = place * self.batch_size
+        rows = self._sorted(epoch)[first : first + self.batch_size]
+        return [self.choices.pick(index, epoch) for index in rows[start:stop]]
 
     def _sorted(self, epoch: int) -> list[int]:
         if epoch != self._epoch:

@@ -92,6 +92,7 @@ def write_weights(path: Path, model: torch.nn.Module, document: Mapping[str, Any
     """Write weights; the metadata has one entry, because safetensors writes several in a random order."""
     with atomic_path(path) as temporary:
         save_file(own_weights(model), temporary, metadata={"vignette": canonical_json(document)})
+        temporary.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
 def packaged_digests(model: torch.nn.Module) -> dict[str, str]:

@@ -25,6 +25,11 @@ def test_batches_are_a_function_of_the_step():
     assert {step: order.batch(step) for step in steps} == dict(enumerate(straight))
 
 
+def test_parts_of_a_batch():
+    order = DataOrder(choices(flip=True), 6)
+    assert order.batch(7, 0, 2) + order.batch(7, 2, 4) + order.batch(7, 4, 6) == order.batch(7)
+
+
 def test_an_epoch_shows_each_sample_at_most_once():
     order = DataOrder(choices(), 5)
     assert order.batches_per_epoch == 4

@@ -35,6 +35,7 @@ def test_files(project, params):
     assert "dvclive/plots/metrics/val/loss.tsv" in names
     document = json.loads((out / "config.json").read_text())
     assert document["model_sha256"] == digest_file(out / "model.safetensors")
+    assert (out / "model.safetensors").stat().st_mode & 0o777 == 0o644
     assert document["num_parameters"] == sum(value.numel() for value in state.model.parameters())
     assert document["capabilities"] == ["encode_image"]
     assert document["config"] == {"image_px": 8, "width": 6, "nan_at_step": -1}
