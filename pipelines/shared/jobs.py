@@ -6,22 +6,23 @@ because it loses records (all but the last branch of a pipeline, the last batch,
 """
 
 import json
-import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-
-from pipelines.shared.files import write_json
 from pipelines.shared.progress import progress
 from pipelines.shared.stage import StageRun
 
+if TYPE_CHECKING:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
 LOCAL_RUNNER = "FnApiRunner"
+WORKER_MODULE = "pipelines.shared.worker"
 REFUSED_RUNNERS = {
     "DaskRunner": "it loses records",
     "DirectRunner": "it tries to download a binary first; use FnApiRunner",
@@ -42,17 +43,15 @@ class Task:
     value: Any
 
 
-def beam_options(run: StageRun) -> PipelineOptions:
+def beam_options(run: StageRun) -> "PipelineOptions":
     """Beam options from `params.yaml` `beam:`, overridden by those of the command line.
 
     Raises:
         ValueError: The runner is one that is refused.
     """
-    defaults = {
-        "runner": LOCAL_RUNNER,
-        "direct_running_mode": "multi_processing",
-        "direct_num_workers": 0,
-    }
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    defaults = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_processing", "direct_num_workers": 0}
     settings = {**defaults, **(run.params.get("beam") or {})}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in settings.items()]
     options = PipelineOptions([*flags, *run.beam_options])
@@ -62,15 +61,32 @@ def beam_options(run: StageRun) -> PipelineOptions:
     return options
 
 
-def run_pipeline(run: StageRun, construct: Callable[[beam.Pipeline], None]) -> None:
+def run_pipeline(run: StageRun, construct: "Callable[[beam.Pipeline], None]") -> None:
     """Build a pipeline, run it and wait for its end.
 
     Args:
         run: The stage run; gives the options.
         construct: Adds the transforms.
     """
-    with beam.Pipeline(options=beam_options(run)) as pipeline:
+    import apache_beam as beam
+
+    options = beam_options(run)
+    with beam.Pipeline(runner=local_runner(options), options=options) as pipeline:
         construct(pipeline)
+
+
+def local_runner(options: "PipelineOptions") -> Any:
+    """`FnApiRunner` whose workers start as `pipelines.shared.worker`; None for another runner or mode."""
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    local = options.view_as(DirectOptions)
+    if options.view_as(StandardOptions).runner != LOCAL_RUNNER or local.direct_running_mode != "multi_processing":
+        return None
+    local.direct_running_mode = "in_memory"  # or the runner would put its own worker command in place of ours
+    command = f"{sys.executable} -m {WORKER_MODULE}"
+    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))
 
 
 def run_tasks(
@@ -89,40 +105,17 @@ def run_tasks(
         The results, in the order of the tasks.
     """
     assert len({task.name for task in tasks}) == len(tasks), "names of tasks must be unique"
-    waiting = [task for task in tasks if not _result(scratch, task.name).exists()]
+    waiting = [task for task in tasks if not result_path(scratch, task.name).exists()]
     with _progress(run, tasks, scratch):
         if waiting:
-            run_pipeline(
-                run,
-                lambda pipeline: (
-                    pipeline
-                    | "CreateTasks" >> beam.Create(waiting)
-                    | "SpreadTasks" >> beam.Reshuffle()
-                    | "DoTasks" >> beam.ParDo(TaskDoFn(work, scratch))
-                ),
-            )
-    return [json.loads(_result(scratch, task.name).read_bytes()) for task in tasks]
+            from pipelines.shared.tasks import DoneTasks
+
+            run_pipeline(run, lambda pipeline: pipeline | DoneTasks(waiting, work, scratch))
+    return [json.loads(result_path(scratch, task.name).read_bytes()) for task in tasks]
 
 
-class TaskDoFn(beam.DoFn):
-    """Does one task and keeps its result as a file."""
-
-    def __init__(self, work: Callable[[Any, Path], Mapping[str, Any]], scratch: Path) -> None:
-        """See `run_tasks`."""
-        self.work = work
-        self.scratch = scratch
-
-    def setup(self) -> None:
-        """A worker's harness logs at INFO whatever the options say."""
-        logging.getLogger().setLevel(logging.WARNING)
-
-    def process(self, task: Task) -> Iterator[str]:
-        """Yields the task's name when its result is written."""
-        write_json(_result(self.scratch, task.name), self.work(task.value, self.scratch))
-        yield task.name
-
-
-def _result(scratch: Path, name: str) -> Path:
+def result_path(scratch: Path, name: str) -> Path:
+    """Where the result of a task is kept."""
     return scratch / f"{name}.json"
 
 
@@ -131,7 +124,7 @@ def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path) -> Iterator[N
     """A bar with counts and time left, driven by the results that appear."""
 
     def finished() -> int:
-        return sum(_result(scratch, task.name).exists() for task in tasks)
+        return sum(result_path(scratch, task.name).exists() for task in tasks)
 
     done = threading.Event()
     with progress(total=len(tasks), desc=f"{run.stage} {run.key}", unit="shard", initial=finished()) as bar:

@@ -26,6 +26,7 @@ DATA = Path("data")
 RUNS = Path("runs")
 SCORES = Path("scores")
 PR_SET_PDEATHSIG = 1
+OURS = ("vignette", "pipelines", "models", "metrics")
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -93,6 +94,8 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     setup_logging()
     die_with_parent()
+    # a thread that spins while it waits for one that other work has displaced makes a busy machine many times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = os.environ.get("RANK", "0")  # the processes that torchrun starts for one run do not lock each other out
     lock = f"{stage}-{arguments.key}" + (f"-{rank}" if rank != "0" else "")
     with one_line_errors(f"{stage} {arguments.key}"), single_run(lock):
@@ -100,10 +103,12 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
 
 
 def setup_logging() -> None:
-    """Warnings and our own progress on standard error, without the chatter of libraries."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Our own progress and warnings on standard error, of libraries their errors only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or record.name.partition(".")[0] in OURS)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("vignette").setLevel(logging.INFO)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
 @contextmanager
