@@ -158,8 +158,8 @@ def _read_members(path: Path) -> Iterator[tuple[re.Match[str], bytes]]:
 
 def _sample(key: str, members: dict[str, bytes], path: Path) -> Sample:
     media = [name for name in MEDIA_EXTENSIONS if name in members]
-    if len(media) != 1 or "json" not in members:
-        raise ValueError(f"{path}: sample {key} must have one picture or clip and a json member")
+    if len(media) != 1 or not {"txt", "json"} <= members.keys():
+        raise ValueError(f"{path}: sample {key} must have one picture or clip, a txt and a json member")
     try:
         facts = json.loads(members["json"])
         captions = tuple(Caption(**caption) for caption in facts.pop("captions"))
