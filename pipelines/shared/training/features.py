@@ -101,9 +101,10 @@ class FrozenPart:
         return compute
 
     @cached_property
-    def _identity(self) -> tuple[str, ...]:
+    def _identity(self) -> tuple[str | int, ...]:
         device = self.to_model.device
-        build = (torch.__version__, torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        build = (torch.__version__, where, torch.get_num_threads())
         if feature_key := getattr(self.model, "feature_key", ""):
             return ("shared", feature_key, shared_code_digest(), held_digest(self.model), *build)
         settings = canonical_json(asdict(self.plan.config))
