@@ -74,7 +74,11 @@ class Model(ContrastiveModel):
         return self.clip.logit_scale
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Of towers that have one: `frame_feature` [B, F, ...] of `video`, `text_feature` [B, ...] of `caption`."""
+        """What comes before the trained part, of towers where something does.
+
+        Returns:
+            `frame_feature` [B, F, ...] if there is a `video`, `text_feature` [B, ...] if there is a `caption`.
+        """
         features: dict[str, Tensor] = {}
         if "video" in batch and FRAME_FEATURE in self.feature_sources:
             features[FRAME_FEATURE] = self.frames_input(batch["video"])
