@@ -24,7 +24,7 @@ def project(tmp_path, monkeypatch, write_pack):
     torch.set_num_threads(1)
     yield tmp_path
     torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 def stage(key: str = "vae-small", section: str = "models", **changed) -> StageRun:

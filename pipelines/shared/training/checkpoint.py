@@ -59,12 +59,15 @@ class TrainingState:
         with atomic_path(folder / RESUME_FILE) as temporary:
             torch.save(document, temporary)
 
-    def resume(self, folder: Path, device: torch.device) -> None:
-        """Take over the resume file of a folder, if there is one."""
+    def resume(self, folder: Path) -> None:
+        """Take over the resume file of a folder, if there is one.
+
+        Tensors are read to the CPU and copied from there; AdamW's step counts stay there.
+        """
         path = folder / RESUME_FILE
         if not path.exists():
             return
-        document: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        document: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(document["model"], strict=True)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(document["optimizers"][name])

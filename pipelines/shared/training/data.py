@@ -3,6 +3,7 @@
 Nothing here depends on the number of workers.
 """
 
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ def load(
         num_workers=num_workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
     return iter(loader)
 
@@ -176,6 +178,12 @@ def _mirrored(pixels: Tensor, flip: Tensor) -> Tensor:
         return pixels
     rows = flip.reshape(-1, *[1] * (pixels.ndim - 1)).to(pixels.device)
     return torch.where(rows, pixels.flip(-1), pixels)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal sends Ctrl-C to workers too; they go on, and end when this process lets them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,8 +1,10 @@
 """Processes that train one model together: `torchrun`, or one process alone.
 
 The batch of a step is defined first and then cut: process r of W computes rows r * B / W to (r + 1) * B / W. Gradients
-are averaged after the backward pass, flattened into one tensor per type; buffers follow process 0, as in DDP. Process 0
-alone writes files.
+are averaged in flat buckets after the backward pass; buffers follow process 0, as in DDP. Process 0 alone writes files.
+
+`DistributedDataParallel` itself is not used: it wraps `forward`, and our models are driven by other methods, with
+several losses and twice per step in a contrastive one. What is lost is its overlap of sending and computing.
 """
 
 import os
@@ -15,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+BUCKET_ELEMENTS = 1 << 24
 TIMEOUT = timedelta(hours=6)
 """Long enough for process 0 to compute the frozen features of a large pack while the others wait."""
 
@@ -39,21 +42,21 @@ class World:
         return self.rank == 0
 
     def mean_(self, tensors: Iterable[Tensor]) -> None:
-        """Replaces tensors by their means over the processes, in one message per type."""
+        """Replaces tensors by their means over the processes."""
         if self.size > 1:
-            for same in _by_type(tensors):
-                flat = torch.cat([tensor.reshape(-1) for tensor in same])
+            for bucket in buckets(tensors):
+                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
                 dist.all_reduce(flat)
-                _scatter(flat.div_(self.size), same)
+                _scatter(flat.div_(self.size), bucket)
 
     @torch.no_grad()
     def follow_first_(self, model: nn.Module) -> None:
         """Gives the buffers of process 0 to all."""
         if self.size > 1:
-            for same in _by_type(model.buffers()):
-                flat = torch.cat([tensor.reshape(-1) for tensor in same])
+            for bucket in buckets(model.buffers()):
+                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
                 dist.broadcast(flat, 0)
-                _scatter(flat, same)
+                _scatter(flat, bucket)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The rows [b, ...] of all processes, [size * b, ...], in order of rank; without gradient."""
@@ -106,11 +109,17 @@ def joined(device: torch.device) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def _by_type(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
-    groups: dict[torch.dtype, list[Tensor]] = {}
+def buckets(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Tensors of one type together, at most `BUCKET_ELEMENTS` elements or one tensor in a bucket."""
+    full: list[list[Tensor]] = []
+    filling: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        groups.setdefault(tensor.dtype, []).append(tensor)
-    return list(groups.values())
+        bucket = filling.setdefault(tensor.dtype, [])
+        if bucket and sum(other.numel() for other in bucket) + tensor.numel() > BUCKET_ELEMENTS:
+            full.append(bucket)
+            bucket = filling[tensor.dtype] = []
+        bucket.append(tensor)
+    return full + list(filling.values())
 
 
 def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:

@@ -75,7 +75,7 @@ def fit(job: Job) -> TrainingState:
     groups = parameter_groups(job.model)
     average = MovingAverage(job.model, job.settings.ema) if job.settings.ema else None
     state = TrainingState(job.model, build_optimizers(groups, job.settings), average)
-    state.resume(job.folder, job.world.device)
+    state.resume(job.folder)
     stepper = Stepper(
         model=job.model,
         groups=groups,

@@ -17,7 +17,7 @@ from pipelines.shared.files import atomic_path, canonical_json, clear_folder, di
 from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
 from pipelines.shared.training.card import CARD_FILE, write_card
 from pipelines.shared.training.checkpoint import TrainingState
-from pipelines.shared.training.features import all_modules
+from pipelines.shared.training.features import all_modules, code_digest
 from pipelines.shared.training.history import write_csv
 from pipelines.shared.training.loop import DVCLIVE, Job, uses_bfloat16
 from pipelines.shared.training.prepare import Inputs
@@ -61,6 +61,7 @@ def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, An
         "format_version": FORMAT_VERSION,
         "key": plan.key,
         "module": plan.module_name,
+        "code_sha256": code_digest(plan),
         "config": asdict(plan.config),
         "capabilities": sorted(capabilities(model)),
         "pack": {

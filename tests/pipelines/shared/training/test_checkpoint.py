@@ -5,8 +5,6 @@ from torch import nn
 from pipelines.shared.training.checkpoint import RESUME_FILE, TrainingState
 from pipelines.shared.training.optim import MovingAverage
 
-CPU = torch.device("cpu")
-
 
 def state(seed: int) -> TrainingState:
     torch.manual_seed(seed)
@@ -30,7 +28,7 @@ def advanced(seed: int) -> TrainingState:
 def test_round_trip_is_exact(tmp_path):
     first, second = advanced(0), state(1)
     first.save(tmp_path)
-    second.resume(tmp_path, CPU)
+    second.resume(tmp_path)
     for name, value in first.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[name], value)
     for name, value in first.average.average.items():
@@ -43,7 +41,7 @@ def test_round_trip_is_exact(tmp_path):
 
 def test_no_file_is_a_new_run(tmp_path):
     fresh = state(0)
-    fresh.resume(tmp_path, CPU)
+    fresh.resume(tmp_path)
     assert fresh.step == 0
 
 
@@ -76,4 +74,4 @@ def test_another_model_is_refused(tmp_path):
     model = nn.Linear(3, 2)
     other = TrainingState(model, {"main": torch.optim.AdamW(model.parameters())}, None)
     with pytest.raises(RuntimeError, match="Missing key"):
-        other.resume(tmp_path, CPU)
+        other.resume(tmp_path)

@@ -12,6 +12,7 @@ from torch import nn
 
 from pipelines import train
 from pipelines.shared.stage import StageRun
+from pipelines.shared.training import distributed
 from pipelines.shared.training.distributed import World, joined, num_processes
 
 HERE = Path(__file__).parent
@@ -65,9 +66,36 @@ def test_two_processes_equal_two_micro_batches(project, params):
                     assert float(second[name]) == pytest.approx(float(first[name]), rel=1e-5)
 
 
-def test_world_cuts_nothing_from_types():
-    world = World(torch.device("cpu"))
+def test_buckets_have_one_type_and_a_limit(monkeypatch):
+    monkeypatch.setattr(distributed, "BUCKET_ELEMENTS", 10)
+    sizes = [4, 4, 4, 25, 1]
+    tensors = [torch.zeros(size) for size in sizes] + [torch.zeros(3, dtype=torch.int64)]
+    made = distributed.buckets(iter(tensors))
+    assert [[len(tensor) for tensor in bucket] for bucket in made] == [[4, 4], [4], [25], [1], [3]]
+    assert all(len({tensor.dtype for tensor in bucket}) == 1 for bucket in made)
+    assert distributed.buckets([]) == []
+
+
+class Pair:
+    """Stands for two processes that hold the same tensors but for process 1's, which are twice as large."""
+
+    @staticmethod
+    def all_reduce(flat):
+        flat.mul_(3)
+
+    @staticmethod
+    def broadcast(flat, source):
+        flat.fill_(7)
+
+
+def test_flat_tensors_find_their_places_again(monkeypatch):
+    monkeypatch.setattr(distributed, "dist", Pair)
+    world = World(torch.device("cpu"), 0, 2)
+    tensors = [torch.arange(6.0).reshape(2, 3), torch.ones(2, 2).T, torch.tensor(4.0)]
+    expected = [tensor * 1.5 for tensor in tensors]
+    world.mean_(tensors)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(tensors, expected, strict=True))
     model = nn.BatchNorm1d(2)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
     world.follow_first_(model)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.running_mean.tolist() == [7, 7]
+    assert int(model.num_batches_tracked) == 7
