@@ -102,7 +102,7 @@ def load_run(key: str, device: str = "auto") -> LoadedRun:
     return LoadedRun(
         key=key,
         module=document["module"],
-        model=model.to(chosen),
+        model=model.requires_grad_(False).to(chosen),
         config=config,
         sha256=document["model_sha256"],
         pack=document["pack"]["key"],
@@ -112,7 +112,7 @@ def load_run(key: str, device: str = "auto") -> LoadedRun:
 
 
 def load_bases(base: Mapping[str, str]) -> "dict[str, nn.Module]":
-    """The models that a model builds on, by role.
+    """The models that a model builds on, by role: in eval mode, and trainable where their plug-in made them so.
 
     Args:
         base: `{}`, or the `role`, the `key` and the `sha256` of the run.
@@ -169,4 +169,4 @@ def _built(key: str) -> "tuple[dict[str, Any], Any, nn.Module]":
     config = build(module.Config, freeze_lists(document["config"]), where)
     model = module.Model(config, load_bases(document["base"]))
     read_weights(RUNS / key / WEIGHTS_FILE, document["model_sha256"], model)
-    return document, config, model.eval().requires_grad_(False)
+    return document, config, model.eval()

@@ -82,7 +82,10 @@ def test_bases_are_built_and_checked(write_run):
 
 
 def test_a_base_that_was_trained_again_is_refused(write_run, vae_run):
-    assert set(load_bases({"role": "vae", "key": "vae-run", "sha256": run_digest("vae-run")})) == {"vae"}
+    bases = load_bases({"role": "vae", "key": "vae-run", "sha256": run_digest("vae-run")})
+    assert set(bases) == {"vae"}
+    assert not bases["vae"].training
+    assert all(parameter.requires_grad for parameter in bases["vae"].parameters())
     with pytest.raises(ValueError, match="the base run vae-run has other weights now"):
         load_bases({"role": "vae", "key": "vae-run", "sha256": "0" * 64})
     assert load_bases({}) == {}
