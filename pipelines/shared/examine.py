@@ -58,7 +58,7 @@ def examine(body: bytes, limits: MediaLimits) -> Media:
         raise MediaError("type_refused", "no picture or clip by its first bytes")
     if kind == "mp4":
         return _clip(body, None, CONTENT_TYPES[kind], limits)
-    num_frames, rate = animation_rate(body, limits)
+    num_frames, rate = (1, 0.0) if kind == "jpg" else animation_rate(body, limits)
     if num_frames > 1:
         clip = encode_clip(animation_frames(body, limits), rate)
         return _clip(clip, clip, CONTENT_TYPES[kind], limits)

@@ -6,7 +6,7 @@ when other samples come or go.
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Origin = Literal["web", "human", "synthetic"]
@@ -46,7 +46,13 @@ class Caption:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON and Parquet."""
-        return asdict(self)
+        return {
+            "text": self.text,
+            "origin": self.origin,
+            "place": self.place,
+            "model_sha256": self.model_sha256,
+            "scores": dict(self.scores),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,6 @@ iterator leaves out links, folders and `__meta__` members without a word. A shar
 are known from its manifest and checked before the first sample.
 """
 
-import io
 import json
 import re
 import tarfile
@@ -83,15 +82,16 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> int:
         ValueError: Keys are not strictly increasing.
     """
     count, previous = 0, ""
-    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
         for sample in samples:
             if sample.key <= previous:
                 raise ValueError(f"keys of a shard must increase: {sample.key} after {previous or 'none'}")
             for extension, content in sorted(_members(sample).items()):
-                member = tarfile.TarInfo(f"{sample.key}.{extension}")
-                member.size, member.mode = len(content), 0o444
-                tar.addfile(member, io.BytesIO(content))
+                handle.write(_header(f"{sample.key}.{extension}", len(content)))
+                handle.write(content + bytes(-len(content) % tarfile.BLOCKSIZE))
             count, previous = count + 1, sample.key
+        handle.write(bytes(2 * tarfile.BLOCKSIZE))
+        handle.write(bytes(-handle.tell() % tarfile.RECORDSIZE))
     return count
 
 
@@ -112,6 +112,12 @@ def read_shard(folder: Path, info: FileInfo) -> Iterator[Sample]:
         yield sample
     if count != info.num_samples:
         raise ValueError(f"{path} has {count} samples, its manifest lists {info.num_samples}")
+
+
+def _header(name: str, num_bytes: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = num_bytes, 0o444
+    return member.tobuf(tarfile.USTAR_FORMAT)
 
 
 def _members(sample: Sample) -> dict[str, bytes]:

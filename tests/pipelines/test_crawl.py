@@ -1,5 +1,6 @@
 """The stage on a site of its own: what is published, what is refused, and equal bytes however it is run."""
 
+import csv
 import json
 import os
 import shutil
@@ -175,3 +176,39 @@ def test_command_tells_a_mistake_in_one_line(project: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "pipelines.crawl", "toys"], cwd=project, capture_output=True)
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1].startswith("vignette crawl toys: sources.lock has no 'toys'")
+
+
+EXPECTED = {
+    "rejected: no caption": {"no_caption"},
+    "failed: not a picture": {"type_refused"},
+    "failed: truncated": {"truncated"},
+    "failed: empty": {"empty"},
+    "failed: too many pixels, by header": {"too_many_pixels"},
+    "failed: HTTP 404": {"http_404"},
+    "never requested": {"robots_denied", "contact_missing"},
+    "one of the two dropped as a duplicate": {""},
+    "crawled; shown escaped wherever it appears": {""},
+    "rejected: no motion": {""},
+}
+
+
+@pytest.mark.parametrize(("source", "start"), [("clipart", "clipart/"), ("emoji-motion", "emoji-motion/")])
+def test_planted_faults_of_the_embedded_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, start: str
+) -> None:
+    """What examples/site says of its own faults comes true, and nothing else is lost."""
+    site = Path(__file__).resolve().parents[2] / "examples" / "site"
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"sources: {{{source}: {{module: html_site, serve: {site}, start: {start}}}}}")
+    refresh()
+    crawl.run(StageRun(stage="crawl", key=source, params=load_params(), beam_options=IN_MEMORY))
+    out = Path("data/crawl") / source
+    rows = [row for info in read_manifest(out).layers for row in read_layer(out, info).to_pylist()]
+    reasons = {row["url"].removeprefix("http://localhost"): row["reason"] for row in rows}
+    with (site / "FAULTS.csv").open(encoding="utf-8", newline="") as handle:
+        faults = [fault for fault in csv.DictReader(handle) if fault["page"].startswith(f"/{source}/")]
+    planted = {fault["url"]: fault["expected"] for fault in faults if fault["url"] in reasons}
+    assert len(planted) >= 3
+    for url, expected in planted.items():
+        assert reasons[url] in EXPECTED[expected], f"{url} should be {expected}, was {reasons[url]!r}"
+    assert {url for url, reason in reasons.items() if reason} <= set(planted)
