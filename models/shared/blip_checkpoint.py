@@ -9,6 +9,7 @@ The published BLIP checkpoints come in two kinds, and each lacks what the other 
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,12 @@ from torch import Tensor, nn
 from models.shared.med import MED, Attention, Embeddings, FeedForward
 from models.shared.packaged import TextTower
 from models.shared.vit import VisionTransformer
+from models.shared.weights import require_sha256
 
 if TYPE_CHECKING:
     from models.shared.blip import BlipNetwork
+
+CLS = 101
 
 Named = Iterator[tuple[Tensor, str]]
 """Our tensors and the checkpoint's names of them."""
@@ -28,17 +32,26 @@ DUPLICATES = ("position_ids", "cls.predictions.decoder.weight", "cls.predictions
 """Ends of names in checkpoints that hold nothing of their own: a count from 0, tied weights."""
 
 
-@torch.no_grad()
-def load_hugging_face(network: "BlipNetwork", state: Mapping[str, Tensor]) -> None:
+def load_hugging_face(network: "BlipNetwork", path: Path, sha256: str) -> None:
     """Takes over a published checkpoint of either kind; what it does not bring stays as it is.
 
     Args:
         network: With a ViT and the sharing of the paper, of the checkpoint's sizes.
-        state: The checkpoint's tensors by name.
+        path: A safetensors file.
+        sha256: Its digest.
 
     Raises:
-        ValueError: The network is of another make, or a tensor is missing, unknown or of another shape.
+        ValueError: The file is another one, the network is of another make, or a tensor is missing, unknown or of
+            another shape.
     """
+    from safetensors.torch import load_file
+
+    require_sha256(path, sha256, "set weights and weights_sha256 to one file")
+    _copy(network, load_file(path))
+
+
+@torch.no_grad()
+def _copy(network: "BlipNetwork", state: Mapping[str, Tensor]) -> None:
     vit = network.image_encoder
     if not isinstance(vit, VisionTransformer) or network.config.sharing != "all-but-self-attention":
         raise ValueError("weights need image_encoder: vit and sharing: all-but-self-attention")
@@ -119,8 +132,8 @@ def copy_text_tower(tower: TextTower, med: MED) -> None:
     """Starts a MED from the first layers of the packaged BERT encoder, as BLIP's starts from BERT.
 
     Encoder and decoder both start from its self-attention. BLIP has no token-type embeddings, so the one that every
-    token of a single text has is added to the positions. What the tower lacks (cross-attention, [DEC], [ENC], the LM
-    head) stays random.
+    token of a single text has is added to the positions. The tokens that BERT lacks, [DEC] and [ENC], start as [CLS]:
+    like it they gather the text. Cross-attention and the LM head stay random.
     """
     for decoder in (False, True):
         _copy_embeddings(tower, med.embeddings.of(decoder=decoder))
@@ -131,6 +144,7 @@ def copy_text_tower(tower: TextTower, med: MED) -> None:
 
 
 def _copy_embeddings(tower: TextTower, ours: Embeddings) -> None:
+    ours.word.weight.copy_(tower.words.weight[CLS])
     ours.word.weight[: tower.words.num_embeddings].copy_(tower.words.weight)
     num_positions = ours.position.num_embeddings
     ours.position.weight.copy_(tower.positions.weight[:num_positions] + tower.segments.weight[0])

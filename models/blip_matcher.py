@@ -1,0 +1,87 @@
+"""BLIP's matcher: the encoders of a pre-trained BLIP, fine-tuned by image-text contrast and matching.
+
+Source: Li et al. 2022, arXiv:2201.12086, section 3.3 (the filter of CapFilt) and 4.1 (retrieval). The losses and how
+they differ: `models.shared.blip_alignment`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models import Batch
+from models.shared.blip import copy_of_pretrained
+from models.shared.blip_alignment import Alignment, AlignmentConfig, encode_pairs
+from models.shared.checks import require
+from models.shared.noise import seeded_by
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config(AlignmentConfig):
+    """Settings: those of the losses, and what follows.
+
+    Attributes:
+        image_px: Side of the images, 0 for the pre-training's.
+        max_tokens: Length that captions are cut to, first and last token counted.
+    """
+
+    image_px: int = 0
+    max_tokens: int = 35
+
+    def __post_init__(self) -> None:
+        AlignmentConfig.__post_init__(self)
+        require(self.image_px >= 0, "image_px", self.image_px, "at least 0")
+        require(3 <= self.max_tokens <= 512, "max_tokens", self.max_tokens, "in 3..512")
+
+
+class Model(nn.Module):
+    """See `models` for the methods. What only the decoder uses is frozen.
+
+    Attributes:
+        feature_sources: What the frozen features that `batch_keys` may name are made of.
+        feature_key: What they are, the same for all models with this network.
+        base_role: The name of the pre-trained model among the bases.
+    """
+
+    feature_sources: ClassVar[dict[str, str]] = {"image_feature": "image"}
+    base_role = "blip"
+
+    def __init__(self, config: Config, bases: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.config = config
+        self.network = copy_of_pretrained(bases, config.image_px)
+        self.network.tokenizer.enable_truncation(config.max_tokens)
+        self.network.freeze_unused(by_decoder=False)
+        self.alignment = Alignment(config, self.network)
+        self.image_px = self.network.config.image_px
+        self.batch_keys = (self.network.image_key, "caption", "group")
+        self.feature_key = self.network.feature_key
+
+    def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
+        """See `BlipNetwork.frozen_features`; nothing with a ViT."""
+        return self.network.frozen_features(batch)
+
+    def training_step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The two losses (terms `main/itc`, `main/itm`) and their sum."""
+        with seeded_by(generator, self.network.device):
+            pairs = encode_pairs(self.network, batch)
+            itc, itm = self.alignment.losses(self.network, pairs, generator)
+        return {"main": itc + itm, "main/itc": itc.detach(), "main/itm": itm.detach()}
+
+    def after_step(self) -> None:
+        """Momentum update and the rest of the bookkeeping."""
+        self.alignment.after_step(self.network)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """See `BlipNetwork.encode_image`."""
+        return self.network.encode_image(image)
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """See `BlipNetwork.encode_text`."""
+        return self.network.encode_text(captions)
+
+    def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
+        """See `BlipNetwork.match`."""
+        return self.network.match(image, captions)
