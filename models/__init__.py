@@ -83,6 +83,8 @@ class Stepping(Protocol):
 
 @runtime_checkable
 class ImageEncoder(Protocol):
+    """Embeds pictures."""
+
     def encode_image(self, image: Tensor) -> Tensor:
         """float32 [B, 3, H, W] -> float32 [B, D], rows of length 1."""
         ...
@@ -90,6 +92,8 @@ class ImageEncoder(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
+    """Embeds captions, into the space of the model's pictures or clips."""
+
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """B captions -> float32 [B, D], rows of length 1."""
         ...
@@ -97,6 +101,8 @@ class TextEncoder(Protocol):
 
 @runtime_checkable
 class VideoEncoder(Protocol):
+    """Embeds clips."""
+
     def encode_video(self, video: Tensor, frame_mask: Tensor) -> Tensor:
         """float32 [B, F, 3, H, W], bool [B, F] (True where a frame is) -> float32 [B, D], rows of length 1."""
         ...
@@ -104,6 +110,8 @@ class VideoEncoder(Protocol):
 
 @runtime_checkable
 class Matcher(Protocol):
+    """Judges whether a caption describes a picture."""
+
     def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
         """Probability in [0, 1] that caption i describes image i, float32 [B]."""
         ...
@@ -111,6 +119,8 @@ class Matcher(Protocol):
 
 @runtime_checkable
 class Captioner(Protocol):
+    """Describes pictures."""
+
     def caption(self, image: Tensor, generators: Sequence[torch.Generator], **decoding: Any) -> list[str]:
         """One caption per image; randomness of image i comes from generator i alone, so batching changes nothing."""
         ...
@@ -118,6 +128,8 @@ class Captioner(Protocol):
 
 @runtime_checkable
 class Reconstructor(Protocol):
+    """Encodes pictures and decodes them again."""
+
     def reconstruct(self, image: Tensor) -> Tensor:
         """float32 [B, 3, H, W] in [-1, 1] -> the same shape and range, without sampling."""
         ...
@@ -125,6 +137,8 @@ class Reconstructor(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
+    """Makes pictures."""
+
     def generate(self, captions: Sequence[str], generators: Sequence[torch.Generator], **sampling: Any) -> Tensor:
         """One image per caption, float32 [B, 3, H, W] in [-1, 1]; noise of image i comes from generator i alone.
 

@@ -1,7 +1,7 @@
 """The main job with one command: switch the scale, build its site if it has one, `dvc repro`, show the leaderboard."""
 
 import argparse
-import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +13,9 @@ from typing import Any
 
 from pipelines.refresh import refresh
 from pipelines.scale import scale_names, switch
+from pipelines.shared.lock import read_lock
 from pipelines.shared.params import load_params
+from pipelines.shared.reporting.leaderboard import shown
 from pipelines.shared.stage import one_line_errors
 
 REPORT = Path("reports")
@@ -35,6 +37,14 @@ def build_sites(params: Mapping[str, Any]) -> None:
                 raise ValueError(f"{site} could not be built: {' '.join(command[1:])}")
 
 
+def refresh_sources(params: Mapping[str, Any]) -> None:
+    """Note what local sources are now; what is on the web is noted once, and again only by `vignette refresh`."""
+    known = read_lock()
+    for key, entry in params["sources"].items():
+        if "serve" in entry or key not in known:
+            refresh(key)
+
+
 def reproduce() -> bool:
     """Run `dvc repro`.
 
@@ -44,10 +54,10 @@ def reproduce() -> bool:
     Raises:
         ValueError: A stage failed; it has said why.
     """
-    dvc = shutil.which("dvc", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    dvc = shutil.which("dvc", path=path)
     if dvc is None:
         raise ValueError("dvc is missing: make setup installs it")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     before = _lock()
     if subprocess.run([dvc, "repro", "--quiet"], check=False, env={**os.environ, "PATH": path}).returncode:
         raise ValueError("a stage failed (see above); mend it and run the same command again, it goes on from there")
@@ -55,20 +65,15 @@ def reproduce() -> bool:
 
 
 def leaderboard_top() -> str:
-    """The first rows of `reports/leaderboard.csv`, aligned."""
-    with (REPORT / "leaderboard.csv").open(newline="", encoding="utf-8") as handle:
-        rows = [
-            [row[name] for name in ("metric", "model", "pack", "value", "low", "high", "n")] for row in _top(handle)
-        ]
-    table = [["metric", "model", "pack", "value", "low", "high", "n"], *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-    )
-
-
-def _top(handle: Any) -> list[dict[str, str]]:
-    return [row for row, _ in zip(csv.DictReader(handle), range(NUM_ROWS), strict=False)]
+    """The first rows of the leaderboard, aligned."""
+    rows = json.loads((REPORT / "leaderboard.json").read_bytes())[:NUM_ROWS]
+    table = [["metric", "model", "pack", "value", "95% interval", "n"]]
+    for row in rows:
+        interval = f"{shown(row['low'])} to {shown(row['high'])}"
+        table.append([row["metric"], row["model"], row["pack"], shown(row["value"]), interval, str(row["n"])])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in table)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _lock() -> bytes:
@@ -88,7 +93,7 @@ def main() -> None:
         switch(arguments.scale)
         params = load_params()
         build_sites(params)
-        refresh()
+        refresh_sources(params)
         changed = reproduce()
         minutes, seconds = divmod(round(time.monotonic() - start), 60)
         state = f"Done in {minutes} min {seconds} s." if changed else f"Everything is up to date ({seconds} s)."

@@ -1,8 +1,8 @@
 """CapFilt on one shard of a pack: write captions, then judge web and synthetic texts alike.
 
 Source: Li et al. 2022 (BLIP), arXiv:2201.12086, section 4.3. The captioner writes by nucleus sampling; the matcher,
-fine-tuned separately, keeps a text whose match probability reaches the threshold. Differs from the paper: human
-captions are kept whatever the matcher says; nothing is overwritten, every text stays in the layer with scores and decision.
+fine-tuned separately, keeps a text whose match probability reaches the threshold. Differs from the paper: captions of
+people are kept whatever the matcher says; nothing is overwritten, every text stays in the layer with its decision.
 
 Texts depend on (seed, round, key, candidate) alone: randomness comes from one generator per text, and a worker computes
 on one thread in batches whose members are fixed by the shard, so bundling and the number of workers change nothing.

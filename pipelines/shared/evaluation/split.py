@@ -42,7 +42,9 @@ class HeldOut:
         Raises:
             ValueError: No test sample has a caption of these origins.
         """
-        samples, captions, owners = [], [], []
+        samples: list[Sample] = []
+        captions: list[str] = []
+        owners: list[int] = []
         for info in read_manifest(folder).files(f"{SPLIT}/"):
             for sample in read_shard(folder, info):
                 texts = [caption.text for caption in sample.captions if caption.origin in origins]

@@ -1,0 +1,45 @@
+"""Tasks on Beam's runner: each done once, results kept, in order."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.shared.jobs import Task, beam_options, local_runner, run_tasks
+from pipelines.shared.stage import StageRun
+
+IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+def double(value: int, scratch: Path) -> dict[str, Any]:
+    """Counts its calls in a file, so that a second call would show."""
+    calls = scratch / f"calls-{value}"
+    calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+    return {"double": 2 * value}
+
+
+def run(*options: str) -> StageRun:
+    return StageRun(stage="test", key="x", params={}, beam_options=options)
+
+
+@pytest.mark.parametrize("options", [IN_PROCESS, ("--direct_num_workers=2",)], ids=["in-process", "two workers"])
+def test_results_come_in_order_and_are_not_made_twice(tmp_path: Path, options: tuple[str, ...]) -> None:
+    tasks = [Task(f"{index:02d}", index) for index in range(7)]
+    expected = [{"double": 2 * index} for index in range(7)]
+    assert run_tasks(run(*options), tasks, double, tmp_path) == expected
+    (tmp_path / "03.json").unlink()
+    assert run_tasks(run(*options), tasks, double, tmp_path) == expected
+    calls = [(tmp_path / f"calls-{index}").read_text() for index in range(7)]
+    assert calls == ["xx" if index == 3 else "x" for index in range(7)]
+
+
+@pytest.mark.parametrize("runner", ["DaskRunner", "DirectRunner"])
+def test_refused_runners(runner: str) -> None:
+    with pytest.raises(ValueError, match=f"--runner {runner} is refused"):
+        beam_options(run(f"--runner={runner}"))
+
+
+def test_our_workers_only_for_the_local_runner() -> None:
+    assert local_runner(beam_options(run())) is not None
+    assert local_runner(beam_options(run(*IN_PROCESS))) is None
+    assert local_runner(beam_options(run("--runner=PortableRunner"))) is None
