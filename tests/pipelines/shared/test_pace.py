@@ -1,7 +1,6 @@
 """Turns at a host are apart, in one process and between processes."""
 
 import asyncio
-import itertools
 import multiprocessing
 import time
 from pathlib import Path
@@ -25,12 +24,14 @@ def worker(folder: Path, queue: multiprocessing.Queue) -> None:
 
 
 def test_one_process(tmp_path: Path) -> None:
+    begin = time.time()
     starts = asyncio.run(turns(Pace(tmp_path), "a.com", 4, 0.08))
-    assert all(later - earlier >= 0.075 for earlier, later in itertools.pairwise(starts))
-    assert starts[-1] - starts[0] < 1.5
+    assert all(start - begin >= 0.08 * place - 0.001 for place, start in enumerate(starts))
+    assert starts[-1] - begin < 2.0
 
 
 def test_two_processes_share_the_turns(tmp_path: Path) -> None:
+    begin = time.time()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     workers = [context.Process(target=worker, args=(tmp_path, queue)) for _ in range(2)]
@@ -40,7 +41,7 @@ def test_two_processes_share_the_turns(tmp_path: Path) -> None:
     for each in workers:
         each.join()
     assert len(starts) == 8
-    assert starts[-1] - starts[0] >= 7 * 0.1 - 0.02, "eight turns take seven pauses, whoever takes them"
+    assert all(start - begin >= 0.1 * place - 0.001 for place, start in enumerate(starts)), "whoever takes them"
 
 
 def test_hosts_do_not_wait_for_each_other(tmp_path: Path) -> None:
