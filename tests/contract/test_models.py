@@ -1,12 +1,12 @@
 """What every model plug-in promises, tested for each module of `models/` without a list of them.
 
-A plug-in is tried at the size that its mirrored test offers: `tests/models/test_<module>.py` may define
+A plug-in is tried at the size that its mirrored test offers: `tests/models/test_<module>.py` defines
 
     def tiny() -> tuple[Model, Batch]
 
 a small model, with bases of its own making if it needs some, and a batch for it: two samples or more, with the keys of
-`batch_keys`, or in place of those that are frozen features, what they are made of. Each call returns a new model with
-the same weights. A module whose test has no `tiny` is tried with its default settings if it builds without bases.
+`batch_keys` (in place of those that are frozen features, what they are made of) and with what the model's methods read
+(`image`, `caption`, `video`, `frame_mask`). Each call returns a new model with the same weights.
 """
 
 import importlib
@@ -22,7 +22,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from models import Batch, Contrastive, Featurizing, Grouped, Stepping, Trainable, capabilities
+from models import Batch, Featurizing, Grouped, Stepping, Trainable
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "models").glob("*.py") if path.stem != "__init__")
@@ -47,30 +47,11 @@ def mirrored_test(name: str) -> ModuleType:
 
 def build(name: str) -> tuple[Any, dict[str, Any]]:
     """A model and a batch with all that `training_step` and the capabilities read."""
-    tiny = getattr(mirrored_test(name), "tiny", None)
-    if tiny is None:
-        model, batch = default_model(name)
-    else:
-        model, batch = tiny()
+    test = mirrored_test(name)
+    assert hasattr(test, "tiny"), f"tests/models/test_{name}.py must define tiny(), see the docstring of this module"
+    model, batch = test.tiny()
     features = model.frozen_features(batch) if isinstance(model, Featurizing) else {}
     return model, {**batch, **features}
-
-
-def default_model(name: str) -> tuple[Any, Batch]:
-    torch.manual_seed(0)
-    try:
-        model = plugin(name).Model(plugin(name).Config(), {})
-    except ValueError as error:
-        pytest.skip(f"{name} has no tiny() and does not build without bases: {error}")
-    px, frames = model.image_px, getattr(model, "num_frames", 2)
-    uniform = torch.rand(4, frames, 3, px, px, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return model, {
-        "image": uniform[:, 0],
-        "video": uniform,
-        "frame_mask": torch.ones(4, frames, dtype=torch.bool),
-        "caption": CAPTIONS,
-        "group": torch.arange(4),
-    }
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:
@@ -92,12 +73,19 @@ def groups(model: Any) -> dict[str, list[torch.nn.Parameter]]:
     return {"main": [parameter for parameter in model.parameters() if parameter.requires_grad]}
 
 
-def capable(name: str, capability: str) -> tuple[Any, dict[str, Any]]:
-    """The model in eval mode and its batch, or a skip if the model cannot do it."""
-    if capability not in capabilities(plugin(name).Model):
-        pytest.skip(f"{name} has no {capability}")
+def build_for_use(name: str) -> tuple[Any, dict[str, Any]]:
+    """A model in eval mode and its batch."""
     model, batch = build(name)
     return model.eval(), batch
+
+
+def having(method: str) -> list[str]:
+    """The models that have a method."""
+    return [name for name in NAMES if callable(getattr(plugin(name).Model, method, None))]
+
+
+def each_model_with(method: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", having(method))
 
 
 each_model = pytest.mark.parametrize("name", NAMES)
@@ -132,12 +120,9 @@ def test_says_what_it_is_fed_with(name):
         assert batch["image"].shape[1:] == (3, model.image_px, model.image_px)
 
 
-@each_model
+@each_model_with("frozen_features")
 def test_frozen_features_do_not_depend_on_the_batch(name):
-    model, batch = build(name)
-    if not isinstance(model, Featurizing):
-        pytest.skip(f"{name} has no frozen features")
-    model.eval()
+    model, batch = build_for_use(name)
     whole, part = model.frozen_features(batch), model.frozen_features({key: value[:1] for key, value in batch.items()})
     assert set(model.batch_keys) & set(model.feature_sources) <= set(whole)
     for key, value in whole.items():
@@ -204,39 +189,34 @@ def test_state_makes_another_model_equal(name):
     assert values(losses(other.eval(), batch)) == values(losses(model.eval(), batch))
 
 
-@each_model
+@each_model_with("contrastive_loss")
 def test_contrastive_loss_of_the_embeddings_is_the_loss_of_the_step(name):
-    model, batch = build(name)
-    if not isinstance(model, Contrastive):
-        pytest.skip(f"{name} is not contrastive")
-    model.eval()
+    model, batch = build_for_use(name)
     embeddings = model.embed({key: batch[key] for key in model.batch_keys}, *seeded(0))
     count = len(next(iter(embeddings.values())))
     assert all(len(value) == count for value in embeddings.values())
     assert values(model.contrastive_loss(embeddings))["main"] == pytest.approx(values(losses(model, batch))["main"])
 
 
-@each_model
-@pytest.mark.parametrize("capability", ["encode_image", "encode_text", "encode_video"])
-def test_embeddings_are_rows_of_length_one(name, capability):
-    model, batch = capable(name, capability)
-    arguments = {
-        "encode_image": ("image",),
-        "encode_text": ("caption",),
-        "encode_video": ("video", "frame_mask"),
-    }[capability]
+ENCODERS = {"encode_image": ("image",), "encode_text": ("caption",), "encode_video": ("video", "frame_mask")}
+
+
+@pytest.mark.parametrize(("method", "name"), [(method, name) for method in ENCODERS for name in having(method)])
+def test_embeddings_are_rows_of_length_one(name, method):
+    model, batch = build_for_use(name)
+    arguments = ENCODERS[method]
     with torch.no_grad():
-        rows = getattr(model, capability)(*(batch[key] for key in arguments))
-        first = getattr(model, capability)(*(batch[key][:1] for key in arguments))
+        rows = getattr(model, method)(*(batch[key] for key in arguments))
+        first = getattr(model, method)(*(batch[key][:1] for key in arguments))
     assert rows.shape == (len(batch[arguments[0]]), rows.shape[1])
     assert rows.dtype == torch.float32
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)), rtol=0, atol=1e-5)
     torch.testing.assert_close(first, rows[:1], rtol=1e-4, atol=1e-5)
 
 
-@each_model
+@each_model_with("match")
 def test_match_is_a_probability(name):
-    model, batch = capable(name, "match")
+    model, batch = build_for_use(name)
     with torch.no_grad():
         probability = model.match(batch["image"], batch["caption"])
         first = model.match(batch["image"][:1], batch["caption"][:1])
@@ -245,9 +225,9 @@ def test_match_is_a_probability(name):
     torch.testing.assert_close(first, probability[:1], rtol=1e-4, atol=1e-5)
 
 
-@each_model
+@each_model_with("caption")
 def test_captions_come_from_their_own_generators(name):
-    model, batch = capable(name, "caption")
+    model, batch = build_for_use(name)
     count = len(batch["image"])
     captions = model.caption(batch["image"], seeded(*range(count)))
     assert len(captions) == count
@@ -255,9 +235,9 @@ def test_captions_come_from_their_own_generators(name):
     assert model.caption(batch["image"][1:2], seeded(1)) == captions[1:2]
 
 
-@each_model
+@each_model_with("reconstruct")
 def test_reconstructions_are_images_without_chance(name):
-    model, batch = capable(name, "reconstruct")
+    model, batch = build_for_use(name)
     image = batch["image"]
     reconstruction = model.reconstruct(image)
     assert reconstruction.shape == image.shape
@@ -268,9 +248,9 @@ def test_reconstructions_are_images_without_chance(name):
     torch.testing.assert_close(model.reconstruct(image[:1]), reconstruction[:1], rtol=0, atol=1e-4)
 
 
-@each_model
+@each_model_with("generate")
 def test_generated_images_come_from_their_own_generators(name):
-    model, _ = capable(name, "generate")
+    model, _ = build_for_use(name)
     images = model.generate(CAPTIONS[:2], seeded(1, 2))
     assert images.shape == (2, 3, model.image_px, model.image_px)
     assert images.dtype == torch.float32
