@@ -48,8 +48,8 @@ def switch(name: str) -> bool:
         link_or_copy(DEBUG_COPY, PARAMS_FILE)
         DEBUG_COPY.unlink()
         return True
-    yaml = YAML(typ="safe", pure=True)
-    values = merge(yaml.load(DEBUG_COPY.read_text()), yaml.load((OVERLAYS / f"{name}.yaml").read_text()))
+    reader = YAML(typ="safe", pure=True)
+    values = merge(reader.load(DEBUG_COPY.read_text()), reader.load((OVERLAYS / f"{name}.yaml").read_text()))
     temporary = PARAMS_FILE.with_suffix(".tmp")
     with temporary.open("w") as handle:
         handle.write(
