@@ -260,7 +260,7 @@ def copy_of_pretrained(bases: Mapping[str, nn.Module], image_px: int) -> BlipNet
     if not isinstance(network, BlipNetwork):
         raise ValueError(f"bases must hold a pre-trained BLIP model under the name blip, got {sorted(bases)}")
     network = copy.deepcopy(network)
-    network.train_all()  # a loaded base is frozen
+    network.train_all()  # the base may be frozen, in part or as a whole
     if image_px and isinstance(network.image_encoder, VisionTransformer):
         network.image_encoder.resize(image_px)
     if image_px:
