@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-import pytest
-
 from pipelines.shared.reporting.funnel import funnels
-from tests.pipelines.builders import build_world, world_items
+from tests.pipelines.shared.reporting import world
 
 
-def test_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    params = build_world(("annotate", "filter"))
-    made = {funnel.source: funnel for funnel in funnels(tmp_path / "data", params["filters"])["base"]}
-    for source, items in world_items().items():
-        funnel = made[source]
-        assert funnel.found == len(items)
-        assert funnel.kept + sum(count for _, count in funnel.losses) == funnel.found
-        assert sum(funnel.splits.values()) == funnel.kept
-    assert made["web"].fetched == made["web"].found - 2
-    assert dict(made["web"].losses)["crawl:http_404"] == 1
+def test_nothing_is_lost(tmp_path: Path) -> None:
+    world.write_decisions(tmp_path / "filter" / "base")
+    ((funnel,),) = funnels(tmp_path, {"base": {"sources": ("site",)}}).values()
+    assert (funnel.found, funnel.fetched, funnel.kept) == (4, 3, 2)
+    assert funnel.losses == (("crawl:http_404", 1), ("few_words", 1))
+    assert funnel.kept + sum(count for _, count in funnel.losses) == funnel.found
+    assert funnel.splits == {"train": 1, "val": 0, "test": 1}

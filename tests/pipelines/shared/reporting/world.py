@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 from safetensors.numpy import save_file
 
-from pipelines.shared.layers import write_layer
+from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
 from pipelines.shared.records import Caption
 from pipelines.shared.shards import describe
-from tests.pipelines.builders import build_world
 from tests.pipelines.shared.evaluation.fakes import write_pack
 from tests.pipelines.shared.reporting.test_leaderboard import document
 
@@ -22,21 +22,40 @@ PICTURE = bytes.fromhex("524946462200000057454250565038200c000000300100009d012a0
 
 def build(tmp_path: Path) -> dict[str, Any]:
     """Write everything into the working directory; returns the params."""
-    params = build_world(("annotate", "filter", "pack"))
-    for source in params["sources"]:
-        assert (tmp_path / "data" / "crawl" / source).exists()
+    write_manifest(
+        tmp_path / "data" / "crawl" / "site",
+        Manifest(stage="crawl", instance="site", settings_digest="0", counts=Counts(num_in=4, kept=4)),
+    )
+    write_decisions(tmp_path / "data" / "filter" / "base")
     write_pack(tmp_path / "data" / "pack" / "web")
     write_round(tmp_path / "data" / "recaption" / "first")
     for key, shift in (("first", 0.0), ("second", 0.2)):
         write_evaluation(tmp_path, key, shift)
-    packs = {"web": {}, **params["packs"]}
     return {
-        **params,
-        "packs": packs,
+        "seed": 0,
+        "sources": {"site": {}},
+        "filters": {"base": {"sources": ("site",)}},
+        "packs": {"web": {}},
         "recaptions": {"first": {"pack": "web"}},
         "evaluations": {"first": {}, "second": {}},
         "report": {"title": f"Report {HOSTILE}", "columns": ("recall",), "pairs": (("first", "second"),)},
     }
+
+
+def write_decisions(folder: Path) -> None:
+    """Four links of one source: one kept for training, one for the test, two lost."""
+    outcomes = [("", "train"), ("", "test"), ("crawl:http_404", ""), ("few_words", "")]
+    rows = [
+        {"key": f"{index:020x}", "kept": not reason, "reason": reason, "split": split}
+        for index, (reason, split) in enumerate(outcomes)
+    ]
+    fields = {"kept": pyarrow.bool_(), "reason": pyarrow.string(), "split": pyarrow.string()}
+    count = write_layer(folder / "site" / "00000.parquet", rows, layer_schema(fields))
+    info = describe(folder / "site" / "00000.parquet", folder, count)
+    counts = Counts(num_in=4, kept=2, rejected={"few_words": 1}, failed={"crawl:http_404": 1})
+    write_manifest(
+        folder, Manifest(stage="filter", instance="base", settings_digest="0", counts=counts, layers=(info,))
+    )
 
 
 def write_round(folder: Path) -> None:
