@@ -251,8 +251,8 @@ def test_matching_loss_is_that_of_three_passes(network):
 
 def test_loss_at_the_start_is_near_that_of_chance(network):
     itc, itm = losses(make(network, temperature=0.5), network, batch())
-    assert float(itc) == pytest.approx(math.log(10), abs=1.0)
-    assert float(itm) == pytest.approx(math.log(2), abs=0.4)
+    assert itc.item() == pytest.approx(math.log(10), abs=1.0)
+    assert itm.item() == pytest.approx(math.log(2), abs=0.4)
 
 
 @pytest.mark.parametrize(
