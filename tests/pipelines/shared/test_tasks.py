@@ -22,13 +22,12 @@ def run(*options: str) -> StageRun:
     return StageRun(stage="test", key="x", params={}, beam_options=options)
 
 
-@pytest.mark.parametrize("options", [IN_PROCESS, ("--direct_num_workers=2",)], ids=["in-process", "two workers"])
-def test_results_come_in_order_and_are_not_made_twice(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_results_come_in_order_and_are_not_made_twice(tmp_path: Path) -> None:
     tasks = [Task(f"{index:02d}", index) for index in range(7)]
     expected = [{"double": 2 * index} for index in range(7)]
-    assert run_tasks(run(*options), tasks, double, tmp_path) == expected
+    assert run_tasks(run(*IN_PROCESS), tasks, double, tmp_path) == expected
     (tmp_path / "03.json").unlink()
-    assert run_tasks(run(*options), tasks, double, tmp_path) == expected
+    assert run_tasks(run(*IN_PROCESS), tasks, double, tmp_path) == expected
     calls = [(tmp_path / f"calls-{index}").read_text() for index in range(7)]
     assert calls == ["xx" if index == 3 else "x" for index in range(7)]
 
