@@ -1,6 +1,7 @@
 """The fetcher against a server that does everything wrong, on raw sockets: each fault has a reason and a time bound."""
 
 import asyncio
+import dataclasses
 import datetime
 import ssl
 import threading
@@ -392,7 +393,8 @@ def test_errors_tell_status_and_url(server: FaultServer) -> None:
 
 
 def test_connections_are_kept_and_headers_are_honest(fresh: FaultServer) -> None:
-    settings = served(fresh, contact="https://me.example/bot")
+    patient = dataclasses.replace(LIMITS, deadline_sec=60.0, idle_sec=60.0, connect_sec=60.0)
+    settings = dataclasses.replace(served(fresh, contact="https://me.example/bot"), limits=patient)
     found = media(settings, *["http://localhost/good"] * 200)
     assert all(isinstance(each, Response) for each in found)
     assert fresh.num_connections <= 40
