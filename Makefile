@@ -14,7 +14,7 @@ demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger c
 	@$(BIN)/vignette demo --scale $(SCALE)
 
 test: setup ## all tests of the normal run
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -129,7 +129,7 @@ def dvc_project(project):
     Path("note.txt").write_text("a note")
     Path(".dvc").mkdir()
     Path(".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    subprocess.run([dvc, "commit", "--force", "--quiet"], check=True, timeout=60)
+    subprocess.run([dvc, "commit", "--force", "--quiet"], check=True, timeout=300)
     return project
 
 

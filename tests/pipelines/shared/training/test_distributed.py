@@ -47,7 +47,7 @@ def test_two_processes_equal_two_micro_batches(project, params):
     with (project / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(json.loads(json.dumps(whole)), file)
     command = [sys.executable, "-m", *TORCHRUN, str(HERE / "run_stage.py"), *whole["models"]]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stderr[-3000:]
     (project / "runs").rename(project / "together")
     for key, entry in whole["models"].items():
