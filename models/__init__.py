@@ -112,8 +112,11 @@ class VideoEncoder(Protocol):
 class Matcher(Protocol):
     """Judges whether a caption describes a picture."""
 
-    def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
-        """Probability in [0, 1] that caption i describes image i, float32 [B]."""
+    def match(self, image: Tensor, captions: Sequence[str], owners: Tensor | None = None) -> Tensor:
+        """Probability in [0, 1] that caption i describes image `owners[i]` (image i without owners), float32 [B].
+
+        Every image is encoded once, however many captions it has.
+        """
         ...
 
 
@@ -122,7 +125,10 @@ class Captioner(Protocol):
     """Describes pictures."""
 
     def caption(self, image: Tensor, generators: Sequence[torch.Generator], **decoding: Any) -> list[str]:
-        """One caption per image; randomness of image i comes from generator i alone, so batching changes nothing."""
+        """K captions per image, one image's after the other, for k times as many generators as images.
+
+        Randomness of a caption comes from its own generator alone, so batching changes nothing.
+        """
         ...
 
 

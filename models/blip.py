@@ -94,9 +94,9 @@ class Model(nn.Module):
         """See `BlipNetwork.encode_text`."""
         return self.network.encode_text(captions)
 
-    def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
+    def match(self, image: Tensor, captions: Sequence[str], owners: Tensor | None = None) -> Tensor:
         """See `BlipNetwork.match`."""
-        return self.network.match(image, captions)
+        return self.network.match(image, captions, owners)
 
     def caption(self, image: Tensor, generators: Sequence[torch.Generator], **decoding: Any) -> list[str]:
         """See `BlipNetwork.caption`; pre-training has no prompt. `decoding`: settings of `Decoding`."""

@@ -82,6 +82,6 @@ class Model(nn.Module):
         """See `BlipNetwork.encode_text`."""
         return self.network.encode_text(captions)
 
-    def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
+    def match(self, image: Tensor, captions: Sequence[str], owners: Tensor | None = None) -> Tensor:
         """See `BlipNetwork.match`."""
-        return self.network.match(image, captions)
+        return self.network.match(image, captions, owners)

@@ -197,9 +197,17 @@ class BlipNetwork(Encoders):
         return self.embed_text(*self.tokenize(captions))
 
     @torch.no_grad()
-    def match(self, image: Tensor, captions: Sequence[str]) -> Tensor:
-        """Probability that caption i describes image i, float32 [B]."""
+    def match(self, image: Tensor, captions: Sequence[str], owners: Tensor | None = None) -> Tensor:
+        """Probability that caption i describes image `owners[i]` (image i without owners), float32 [B].
+
+        Args:
+            image: float32 [N, 3, H, W]; each is encoded once.
+            captions: B texts.
+            owners: int64 [B], rows of `image`; None where B = N and row i belongs to text i.
+        """
         memory, _ = self.med.memories(self.image_states({"image": image}))
+        if owners is not None:
+            memory = select_rows(memory, owners.to(image.device))
         return self.match_logits(*self.tokenize(captions), memory).softmax(dim=1)[:, 1]
 
     @torch.no_grad()

@@ -113,14 +113,18 @@ class RecaptionShard:
         captioner = loaded(self.entry.captioner)
         image = model_images(samples, captioner.model.image_px)
         captions = [list(sample.captions) for sample in samples]
-        for candidate in range(self.entry.num_candidates):
-            seeds = [derive_seed(self.seed, "recaption", self.round, sample.key, candidate) for sample in samples]
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-            with torch.no_grad():
-                texts = captioner.model.caption(image, generators, **self.entry.decoding)
-            for own, text in zip(captions, texts, strict=True):
-                if text and text not in {caption.text for caption in own}:
-                    own.append(Caption(text=text, origin="synthetic", place="captioner", model_sha256=captioner.sha256))
+        owners = [row for row in range(len(samples)) for _ in range(self.entry.num_candidates)]
+        generators = [
+            torch.Generator().manual_seed(derive_seed(self.seed, "recaption", self.round, sample.key, candidate))
+            for sample in samples
+            for candidate in range(self.entry.num_candidates)
+        ]
+        with torch.no_grad():
+            texts = captioner.model.caption(image, generators, **self.entry.decoding)
+        for row, text in zip(owners, texts, strict=True):
+            if text and text not in {caption.text for caption in captions[row]}:
+                new = Caption(text=text, origin="synthetic", place="captioner", model_sha256=captioner.sha256)
+                captions[row].append(new)
         return captions
 
     def judge(
@@ -134,7 +138,7 @@ class RecaptionShard:
         matcher, clip = loaded(self.entry.matcher).model, loaded(self.entry.clip).model
         rows = torch.tensor(owners)
         with torch.no_grad():
-            match = matcher.match(model_images(samples, matcher.image_px)[rows], list(texts))
+            match = matcher.match(model_images(samples, matcher.image_px), list(texts), rows)
             pictures = clip.encode_image(model_images(samples, clip.image_px))[rows]
             cosine = (pictures * clip.encode_text(list(texts))).sum(dim=1)
         return [float(value) for value in match], [100 * float(value) for value in cosine]

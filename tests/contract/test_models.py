@@ -220,6 +220,9 @@ def test_match_is_a_probability(name):
     with torch.no_grad():
         probability = model.match(batch["image"], batch["caption"])
         first = model.match(batch["image"][:1], batch["caption"][:1])
+        owners = torch.zeros(len(batch["caption"]), dtype=torch.int64)
+        repeated = model.match(batch["image"][:1].expand(len(owners), -1, -1, -1), batch["caption"])
+        torch.testing.assert_close(model.match(batch["image"][:1], batch["caption"], owners), repeated)
     assert probability.shape == (len(batch["caption"]),)
     assert ((probability >= 0) & (probability <= 1)).all()
     torch.testing.assert_close(first, probability[:1], rtol=1e-4, atol=1e-5)

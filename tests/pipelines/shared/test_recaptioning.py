@@ -28,8 +28,8 @@ class Matcher:
 
     image_px = 8
 
-    def match(self, image, captions):
-        assert len(image) == len(captions)
+    def match(self, image, captions, owners):
+        assert len(owners) == len(captions) >= len(image) > int(owners.max())
         return torch.tensor([0.9 if "shade" in text or len(text) < 6 else 0.1 for text in captions])
 
 
