@@ -36,9 +36,10 @@ def run(stage_run: StageRun) -> None:
     own, rest = split_settings(SourceEntry, entry(stage_run.params, "sources", stage_run.key), where)
     module, config = plugin_config("pipelines.sources", rest, where)
     source = module.Source(config)
-    locked = check_lock(stage_run.key, own.serve, source.files())
+    serve = own.serve or source.serves()
+    locked = check_lock(stage_run.key, serve, source.files())
     identity = [asdict(settings), asdict(own), rest["module"], asdict(config), locked]
-    with stage_run.scratch(identity) as scratch, serving(Path(own.serve) if own.serve else None) as port:
+    with stage_run.scratch(identity) as scratch, serving(Path(serve) if serve else None) as port:
         fetch = fetch_settings(settings, own, port)
         plan = read_plan(scratch / PLAN) or make_plan(stage_run.key, source, fetch, own, scratch)
         work = CrawlShard(source=stage_run.key, fetch=fetch, settings=settings)

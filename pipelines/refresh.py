@@ -35,7 +35,8 @@ def _entry(params: dict[str, Any], name: str) -> dict[str, Any]:
     where = f"sources.{name}"
     own, rest = split_settings(SourceEntry, entry(params, "sources", name), where)
     module, config = plugin_config("pipelines.sources", rest, where)
-    return lock_entry(own.serve, module.Source(config).files(), datetime.datetime.now(datetime.UTC).date())
+    source = module.Source(config)
+    return lock_entry(own.serve or source.serves(), source.files(), datetime.datetime.now(datetime.UTC).date())
 
 
 def main() -> None:

@@ -28,3 +28,6 @@ class Source(Protocol):
 
     def files(self) -> tuple[Path, ...]:
         """Local files that the links come from; `sources.lock` notes their digests."""
+
+    def serves(self) -> str:
+        """Folder that the crawl serves for this source where its entry has no `serve`; empty for none."""

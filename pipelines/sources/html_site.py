@@ -53,6 +53,10 @@ class Source:
         """None: the pages are read through the fetcher."""
         return ()
 
+    def serves(self) -> str:
+        """Nothing: a site on this machine is named by the entry's `serve`."""
+        return ""
+
     async def links(self, fetcher: Fetcher) -> AsyncIterator[Link]:
         """The pictures and clips of all pages.
 

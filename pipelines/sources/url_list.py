@@ -66,6 +66,10 @@ class Source:
         """The list."""
         return (self.path,)
 
+    def serves(self) -> str:
+        """Nothing: the links lead to the web, or to what the entry's `serve` names."""
+        return ""
+
     async def links(self, fetcher: Fetcher) -> AsyncIterator[Link]:
         """One link per row that has a URL, in the order of the list.
 

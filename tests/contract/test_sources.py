@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import importlib
 import inspect
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,16 @@ def settings(tmp_path: Path) -> dict[str, dict[str, Any]]:
     (tmp_path / "list.csv").write_text(
         "url,caption\nhttp://localhost/a.png,one\nhttp://localhost/a.png,b\nhttp://localhost/c.png,c\n"
     )
-    return {"html_site": {"start": ""}, "url_list": {"path": str(tmp_path / "list.csv")}}
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name, content in (("a.png", b"a"), ("a.txt", b"one"), ("a.png", b"a"), ("c.txt", b"c"), ("c.png", b"c")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return {
+        "html_site": {"start": ""},
+        "url_list": {"path": str(tmp_path / "list.csv")},
+        "webdataset": {"folder": str(tmp_path)},
+    }
 
 
 def read(name: str, values: dict[str, Any], folder: Path) -> list[Link]:
@@ -62,7 +73,9 @@ def test_protocol(name: str, settings: dict) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_links(name: str, settings: dict, tmp_path: Path) -> None:
     links = read(name, settings[name], tmp_path)
-    assert {link.url for link in links} == {"http://localhost/a.png", "http://localhost/c.png"}
+    assert all(link.url.startswith("http://localhost/") for link in links)
+    assert [link.url.rpartition("/")[2] for link in links].count("a.png") == 2
+    assert {link.url.rpartition("/")[2] for link in links} == {"a.png", "c.png"}
     assert len(links) == 3, "merging equal URLs is the crawl's work"
     for link in links:
         assert link.page_url and link.captions
@@ -80,5 +93,6 @@ def test_same_order_every_time(name: str, settings: dict, tmp_path: Path) -> Non
 def test_what_cannot_be_read_is_a_user_error(name: str, settings: dict, tmp_path: Path) -> None:
     (tmp_path / "index.html").unlink()
     (tmp_path / "list.csv").unlink()
-    with pytest.raises(ValueError, match=r"cannot be read|does not exist"):
+    (tmp_path / "shard.tar").unlink()
+    with pytest.raises(ValueError, match=r"cannot be read|does not exist|has no shards"):
         read(name, settings[name], tmp_path)

@@ -1,6 +1,8 @@
 """The local site."""
 
 import http.client
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,21 @@ def test_connections_stay_open(tmp_path: Path) -> None:
             connection.request("GET", "/x")
             answer = connection.getresponse()
             assert answer.read() == b"x" and not answer.will_close
+
+
+def test_members_of_a_tar(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in (("x y.txt", b"one"), ("./sub/z", b"three"), ("../out", b"no")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with serving(tmp_path) as port:
+        assert get(port, "/a.tar/x%20y.txt") == (200, b"one")
+        assert get(port, "/a.tar/sub/z") == (200, b"three")
+        assert get(port, "/a.tar/none")[0] == 404
+        assert get(port, "/a.tar/../out")[0] == 404
+        assert get(port, "/none.tar/x")[0] == 404
+        assert get(port, "/a.tar")[1] == (tmp_path / "a.tar").read_bytes()
 
 
 def test_nothing_to_serve() -> None:

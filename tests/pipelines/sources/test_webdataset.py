@@ -1,0 +1,127 @@
+"""Shards of other writers: webdataset's own, tar's, damaged ones, and the whole way through the crawl."""
+
+import asyncio
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import webdataset
+import yaml
+from PIL import Image
+
+from pipelines import crawl
+from pipelines.refresh import refresh
+from pipelines.shared.layers import read_layer
+from pipelines.shared.manifests import read_manifest
+from pipelines.shared.params import load_params
+from pipelines.shared.records import Link
+from pipelines.shared.shards import read_shard
+from pipelines.shared.stage import StageRun
+from pipelines.sources.webdataset import Config, Source
+
+
+def links(folder: Path, **settings: object) -> tuple[list[Link], Counter[str]]:
+    fetcher = SimpleNamespace(page_counts=Counter())
+
+    async def run() -> list[Link]:
+        return [link async for link in Source(Config(folder=str(folder), **settings)).links(fetcher)]
+
+    return asyncio.run(run()), fetcher.page_counts
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_shards_of_webdatasets_writer(tmp_path: Path) -> None:
+    with webdataset.ShardWriter(str(tmp_path / "%05d.tar"), maxcount=2, verbose=0) as writer:
+        for index, name in enumerate(["red", "green", "blue"]):
+            writer.write(
+                {"__key__": f"{index:09d}", "jpg": png(name), "txt": f"a {name}\n", "json": {"alt": f"{name}!"}}
+            )
+    found, counts = links(tmp_path, captions=("json.alt", "txt", "json.none"), origin="human")
+    assert [link.url for link in found] == [
+        "http://localhost/00000.tar/000000000.jpg",
+        "http://localhost/00000.tar/000000001.jpg",
+        "http://localhost/00001.tar/000000002.jpg",
+    ]
+    assert [[(each.text, each.place, each.origin) for each in link.captions] for link in found][2] == [
+        ("blue!", "json.alt", "human"),
+        ("a blue", "txt", "human"),
+    ]
+    assert [link.page_url for link in found] == ["00000.tar", "00000.tar", "00001.tar"]
+    assert counts == {"fetched": 2}
+
+
+def test_names_and_groups(tmp_path: Path) -> None:
+    write_tar(
+        tmp_path / "a.tar",
+        {
+            "./x/1.seg.png": b"s",
+            "./x/1.JPG": b"j",
+            "./x/1.txt": b"eins \x00 one",
+            "2.txt": b"nothing to see",
+            "3 #.png": b"p",
+            "3 #.json": b"[" * 100_000,
+        },
+    )
+    found, counts = links(tmp_path, captions=("txt", "json.caption"))
+    assert [link.url for link in found] == [
+        "http://localhost/a.tar/./x/1.JPG",
+        "http://localhost/a.tar/3%20%23.png",
+    ]
+    assert found[0].captions[0].text == "eins one" and found[1].captions == ()
+    assert counts == {"fetched": 1, "no_media": 1}
+
+
+def test_damaged(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no shards \*\.tar"):
+        links(tmp_path)
+    write_tar(tmp_path / "a.tar", {"1.png": bytes(2000), "1.txt": b"x", "2.png": bytes(9000)})
+    content = (tmp_path / "a.tar").read_bytes()
+    for damaged in (content[:2560], content[:3000], content[:7000], b"no tar" * 500):
+        (tmp_path / "a.tar").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.tar cannot be read as a tar"):
+            links(tmp_path)
+
+
+@pytest.mark.parametrize("values", [{"origin": "mine"}, {"captions": ()}, {"captions": ("json.",)}])
+def test_config(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Config(folder="x", **values)
+
+
+def test_through_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    write_tar(
+        Path("mine/a.tar"),
+        {"1.png": png("red"), "1.txt": b"a red one", "2.png": b"no picture", "2.txt": b"broken", "./3.png": png("blue")}
+        | {"./3.json": json.dumps({"caption": "a blue one"}).encode()},
+    )
+    source = {"module": "webdataset", "folder": "mine", "captions": ["txt", "json.caption"]}
+    Path("params.yaml").write_text(yaml.safe_dump({"sources": {"mine": source}}))
+    refresh()
+    options = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+    crawl.run(StageRun(stage="crawl", key="mine", params=load_params(), beam_options=options))
+    out = Path("data/crawl/mine")
+    manifest = read_manifest(out)
+    rows = {row["url"]: row for info in manifest.layers for row in read_layer(out, info).to_pylist()}
+    samples = [sample for info in manifest.shards for sample in read_shard(out, info)]
+    assert sorted(sample.captions[0].text for sample in samples) == ["a blue one", "a red one"]
+    assert {sample.media for sample in samples} == {png("red"), png("blue")}
+    assert rows["http://localhost/a.tar/2.png"]["reason"] == "type_refused"
