@@ -41,4 +41,4 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 clean: ## remove what stages made; the environment and DVC's cache stay
-	rm -rf data runs reports .vignette
+	rm -rf data runs dvclive timings reports .vignette

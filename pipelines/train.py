@@ -1,8 +1,8 @@
 """Stage `train@<model>`: train one entry of `models` or `stacked` on a pack.
 
 Reads `data/pack/<pack>` and, for a stacked model, `runs/<base>`; writes `runs/<model>`: `model.safetensors`,
-`config.json` (the entry point, written last), `history.csv`, `dvclive/` (for `dvc plots show`), `timing.json`,
-`README.md`.
+`config.json` (the entry point, written last), `history.csv`, `README.md`. Besides, `dvclive/<model>` for `dvc plots
+show`, and `timings/<model>.json`.
 
     python -m pipelines.train clip-web
     torchrun --nproc_per_node 2 -m pipelines.train clip-web
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pipelines.shared.devices import choose_device
-from pipelines.shared.stage import RUNS, StageRun, main
+from pipelines.shared.stage import StageRun, main
 
 
 def run(stage_run: StageRun) -> None:
@@ -35,7 +35,7 @@ def run(stage_run: StageRun) -> None:
         job = build_job(inputs, world, Path(world.from_first(scratch)))
         state = fit(job)
         if world.is_first:
-            publish(inputs, job, state, RUNS / stage_run.key)
+            publish(inputs, job, state, stage_run.key)
 
 
 if __name__ == "__main__":

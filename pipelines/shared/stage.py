@@ -24,6 +24,8 @@ from pipelines.shared.params import load_params
 STATE = Path(".vignette")
 DATA = Path("data")
 RUNS = Path("runs")
+CURVES = Path("dvclive")
+TIMINGS = Path("timings")
 SCORES = Path("scores")
 PR_SET_PDEATHSIG = 1
 OURS = ("vignette", "pipelines", "models", "metrics")

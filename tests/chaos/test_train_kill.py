@@ -34,7 +34,7 @@ ENTRY = {
         "checkpoint_every_sec": 0,
     },
 }
-FILES = ("model.safetensors", "config.json", "history.csv", "README.md", "dvclive/metrics.json")
+FILES = ("model.safetensors", "config.json", "history.csv", "README.md")
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from pipelines.shared.training.settings import TrainingSettings
 from pipelines.shared.training.stopping import StopRequests
 
 DVCLIVE = "dvclive"
+LIVE_METRICS = f"{DVCLIVE}/plots/metrics"
 
 
 @dataclass(frozen=True, kw_only=True)

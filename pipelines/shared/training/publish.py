@@ -1,6 +1,6 @@
 """What a finished run publishes: weights, histories, a model card, and last the config that is its entry point.
 
-Equal runs have equal files, but for `timing.json`, where all that the clock decides is kept.
+Equal runs have equal files; what the clock decides stands apart, in `timings/<key>.json`.
 """
 
 from collections.abc import Mapping
@@ -15,26 +15,27 @@ from safetensors.torch import save_file
 from models import capabilities
 from pipelines.shared.files import atomic_path, canonical_json, clear_folder, digest_file, link_or_copy, write_json
 from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
+from pipelines.shared.stage import CURVES, RUNS, TIMINGS
 from pipelines.shared.training.card import CARD_FILE, write_card
 from pipelines.shared.training.checkpoint import TrainingState
 from pipelines.shared.training.features import all_modules, code_digest
 from pipelines.shared.training.history import write_csv
-from pipelines.shared.training.loop import DVCLIVE, Job, uses_bfloat16
+from pipelines.shared.training.loop import LIVE_METRICS, Job, uses_bfloat16
 from pipelines.shared.training.prepare import Inputs
 
 HISTORY_FILE = "history.csv"
-TIMING_FILE = "timing.json"
 
 
-def publish(inputs: Inputs, job: Job, state: TrainingState, out: Path) -> None:
+def publish(inputs: Inputs, job: Job, state: TrainingState, key: str) -> None:
     """Put a finished run in its place.
 
     Args:
         inputs: What it was made from.
         job: The job.
         state: Its state after the last step.
-        out: The run's folder; what was there is removed.
+        key: Names the run's folders; what was there is removed.
     """
+    out, curves = RUNS / key, CURVES / key
     weights = job.folder / WEIGHTS_FILE
     document = describe_run(inputs, job, state)
     with state.average.applied() if state.average else nullcontext():
@@ -43,11 +44,13 @@ def publish(inputs: Inputs, job: Job, state: TrainingState, out: Path) -> None:
     clear_folder(out)
     link_or_copy(weights, out / WEIGHTS_FILE)
     write_csv(out / HISTORY_FILE, state.rows)
-    for path in sorted((job.folder / DVCLIVE).rglob("*")):
-        if path.is_file():
-            link_or_copy(path, out / path.relative_to(job.folder))
+    clear_folder(curves)
+    measured = job.folder / LIVE_METRICS
+    for path in sorted(measured.rglob("*.tsv")):
+        link_or_copy(path, curves / path.relative_to(measured))
     num_samples = state.step * job.settings.batch_size
-    write_json(out / TIMING_FILE, {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds})
+    timing = {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds}
+    write_json(TIMINGS / f"{key}.json", timing)
     write_card(out / CARD_FILE, document, state.rows[-1])
     write_json(out / CONFIG_FILE, document)
 
