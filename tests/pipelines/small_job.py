@@ -1,0 +1,52 @@
+"""The whole job on three pages of the embedded site, with models of a few thousand parameters."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINING = {"steps": 3, "batch_size": 8, "learning_rate": 1.0e-3, "device": "cpu"}
+CLIP = {"module": "clip", "training": TRAINING, "embed_dim": 16, "image_px": 16, "patch_px": 8, "vision_width": 64}
+CLIP |= {"vision_layers": 1, "text_width": 16, "text_layers": 1, "text_heads": 2, "context_length": 16}
+BLIP = {"module": "blip", "training": TRAINING, "image_px": 16, "patch_px": 8, "image_width": 16, "num_layers": 1}
+BLIP |= {"num_image_layers": 1, "num_image_heads": 2, "text_width": 16, "num_heads": 2, "embed_width": 8}
+BLIP |= {"queue_size": 8, "alpha_warmup_steps": 2, "max_tokens": 12}
+HALVES = {"base": "blip", "pack": "web", "captions": {"human": 1}, "training": TRAINING, "max_tokens": 12}
+WEB, BOOTSTRAPPED = {"web": 1, "human": 1}, {"web": 1, "human": 1, "synthetic": 1}
+
+
+def small_params(site: Path) -> dict[str, Any]:
+    """Every section of `params.yaml`, for `site` in place of the embedded one."""
+    source = {"module": "html_site", "serve": str(site), "max_pages": 1, "samples_per_shard": 10}
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    split = {"val": 0.2, "test": {"clipart": 0.2, "emoji": 0.4, "emoji-motion": 0.4}}
+    retrieval = {"pack": "web", "judge": "clip", "metrics": ["retrieval"]}
+    return params | {
+        "sources": {
+            "clipart": {**source, "start": "clipart/page-13.html", "origin": "web"},
+            "emoji": {**source, "start": "emoji/page-12.html", "origin": "human"},
+            "emoji-motion": {**source, "start": "emoji-motion/page-3.html", "origin": "human"},
+        },
+        "filters": {"base": params["filters"]["base"] | {"split": split}},
+        "packs": {
+            "web": params["packs"]["web"] | {"size_px": 32, "samples_per_shard": 12},
+            "motion": params["packs"]["motion"] | {"size_px": 32, "samples_per_shard": 4},
+        },
+        "models": {
+            "clip": {**CLIP, "pack": "web", "captions": WEB},
+            "clip-bootstrapped": {**CLIP, "pack": "bootstrapped", "captions": BOOTSTRAPPED},
+            "blip": {**BLIP, "pack": "web", "captions": WEB},
+        },
+        "stacked": {
+            "blip-captioner": {**HALVES, "module": "blip_captioner", "prompt": ""},
+            "blip-matcher": {**HALVES, "module": "blip_matcher", "queue_size": 8, "alpha_warmup_steps": 2},
+        },
+        "recaptions": {"first": params["recaptions"]["first"] | {"clip": "clip"}},
+        "metrics": {"retrieval": {"module": "retrieval", "media": "image", "recall_at": [1, 5]}},
+        "evaluations": {
+            "clip": {**retrieval, "model": "clip"},
+            "clip-bootstrapped": {**retrieval, "model": "clip-bootstrapped"},
+        },
+        "report": params["report"] | {"pairs": [["clip", "clip-bootstrapped"]]},
+    }
