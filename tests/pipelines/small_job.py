@@ -1,5 +1,9 @@
 """The whole job on three pages of the embedded site, with models of a few thousand parameters."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +54,39 @@ def small_params(site: Path) -> dict[str, Any]:
         },
         "report": params["report"] | {"pairs": [["clip", "clip-bootstrapped"]]},
     }
+
+
+def write_project(folder: Path) -> Path:
+    """A git repository with this project's code, its `dvc.yaml`, and the small job's parameters."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    names = [name for name in listed.decode().split("\0") if name and not name.startswith(("examples/", "tests/"))]
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    (folder / "params.yaml").write_text(yaml.safe_dump(small_params(ROOT / "examples/site"), sort_keys=False))
+    command(folder, "python3", "-m", "pipelines.refresh")
+    command(folder, "git", "init", "--quiet")
+    commit(folder, "start")
+    return folder
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that git does not ignore."""
+    command(folder, "git", "add", "--all")
+    command(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", message)
+
+
+def environment() -> dict[str, str]:
+    """With this interpreter's programs first, and one thread each."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def command(folder: Path, *words: str) -> str:
+    """What a command prints; its errors fail the test."""
+    done = subprocess.run(
+        words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, f"{words}: {done.stdout[-1000:]} {done.stderr[-3000:]}"
+    return done.stdout
