@@ -16,6 +16,7 @@ STAGES = {
 }
 COMMANDS = {
     "demo": "run the whole pipeline, then show the top of the leaderboard",
+    "repro": "run every stage that is not up to date, several at a time",
     "scale": "switch params.yaml to another scale",
     "refresh": "note what the sources are now in sources.lock",
     "verify": "hash everything again and compare with the manifests",

@@ -1,9 +1,8 @@
-"""The main job with one command: switch the scale, build its site if it has one, `dvc repro`, show the leaderboard."""
+"""The main job with one command: switch the scale, build its site, run all stages, show the leaderboard."""
 
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.refresh import refresh
+from pipelines.repro import repro
 from pipelines.scale import scale_names, switch
 from pipelines.shared.lock import read_lock
 from pipelines.shared.params import load_params
@@ -45,25 +45,6 @@ def refresh_sources(params: Mapping[str, Any]) -> None:
             refresh(key)
 
 
-def reproduce() -> bool:
-    """Run `dvc repro`.
-
-    Returns:
-        Whether anything had to run.
-
-    Raises:
-        ValueError: A stage failed; it has said why.
-    """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    dvc = shutil.which("dvc", path=path)
-    if dvc is None:
-        raise ValueError("dvc is missing: make setup installs it")
-    before = _lock()
-    if subprocess.run([dvc, "repro", "--quiet"], check=False, env={**os.environ, "PATH": path}).returncode:
-        raise ValueError("a stage failed (see above); mend it and run the same command again, it goes on from there")
-    return _lock() != before
-
-
 def leaderboard_top() -> str:
     """The first rows of the leaderboard, aligned."""
     rows = json.loads((REPORT / "leaderboard.json").read_bytes())[:NUM_ROWS]
@@ -74,11 +55,6 @@ def leaderboard_top() -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)) for row in table)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _lock() -> bytes:
-    path = Path("dvc.lock")
-    return path.read_bytes() if path.exists() else b""
 
 
 def main() -> None:
@@ -94,7 +70,7 @@ def main() -> None:
         params = load_params()
         build_sites(params)
         refresh_sources(params)
-        changed = reproduce()
+        changed = repro(os.cpu_count() or 1)
         minutes, seconds = divmod(round(time.monotonic() - start), 60)
         state = f"Done in {minutes} min {seconds} s." if changed else f"Everything is up to date ({seconds} s)."
         sys.stdout.write(f"\n{leaderboard_top()}\n\n{state} Report: {REPORT / 'index.html'}\n")

@@ -7,6 +7,7 @@ Reads `runs/<model>`, `runs/<judge>` and `data/pack/<pack>`; writes `scores/<eva
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.evaluation.evidence import Evidence
 from pipelines.shared.evaluation.gallery import write_gallery
 from pipelines.shared.evaluation.settings import EvaluationEntry
@@ -14,7 +15,7 @@ from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.files import atomic_path, clear_folder, digest_json, write_json
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.params import build, entry, plugin_config
-from pipelines.shared.runs import load_run
+from pipelines.shared.runs import load_run, run_digest
 from pipelines.shared.shards import describe
 from pipelines.shared.stage import DATA, SCORES, StageRun, main
 
@@ -23,24 +24,24 @@ def run(stage_run: StageRun) -> None:
     """Score one model."""
     import torch
 
+    make_deterministic(choose_device("auto", f"evaluate {stage_run.key}"), stage_run.num_threads)
     where = f"evaluations.{stage_run.key}"
     settings = build(EvaluationEntry, entry(stage_run.params, "evaluations", stage_run.key), where)
     metrics = {key: _metric(stage_run, key) for key in settings.metrics}
-    torch.use_deterministic_algorithms(True, warn_only=True)
     scored = load_run(settings.model)
-    judge = scored if settings.judge == settings.model else load_run(settings.judge)
+    judge_sha256 = run_digest(settings.judge)
     split = HeldOut.load(DATA / "pack" / settings.pack, settings.origins)
-    evidence = Evidence(scored, judge, split, settings, seed=stage_run.seed)
+    evidence = Evidence(scored, lambda: load_run(settings.judge), split, settings, seed=stage_run.seed)
     with torch.no_grad():
         for metric in metrics.values():
             metric.update(**evidence.inputs(metric))
-        document = score_document(stage_run, settings, evidence, metrics)
+        document = score_document(stage_run, settings, evidence, metrics, judge_sha256)
         publish(stage_run, settings, evidence, metrics)
     write_json(SCORES / f"{stage_run.key}.json", document)
 
 
 def score_document(
-    stage_run: StageRun, settings: EvaluationEntry, evidence: Evidence, metrics: dict[str, Any]
+    stage_run: StageRun, settings: EvaluationEntry, evidence: Evidence, metrics: dict[str, Any], judge_sha256: str
 ) -> dict[str, Any]:
     """All that a leaderboard needs to know of this evaluation: values, intervals, protocols and digests."""
     scores: dict[str, Any] = {}
@@ -58,7 +59,7 @@ def score_document(
         "model_sha256": evidence.run.sha256,
         "trained_on": evidence.run.pack,
         "judge": settings.judge,
-        "judge_sha256": evidence.judge.sha256,
+        "judge_sha256": judge_sha256,
         "pack": settings.pack,
         "pack_sha256": evidence.split.pack_sha256,
         "samples_sha256": evidence.split.sha256,

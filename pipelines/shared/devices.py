@@ -1,4 +1,4 @@
-"""Which device a model runs on: what the setting says, and never another one silently."""
+"""How a model runs: on the device that the setting says and never silently on another one, and reproducibly."""
 
 import logging
 import os
@@ -38,3 +38,22 @@ def choose_device(setting: str, where: str) -> "torch.device":
         what = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "no GPU"
         logger.info("%s: device %s (auto, %s)", where, chosen, what)
     return chosen
+
+
+def make_deterministic(device: "torch.device", num_threads: int) -> None:
+    """Deterministic operations: required on a CPU, preferred on a GPU; float32 products by TF32 there.
+
+    Args:
+        device: Where models will run.
+        num_threads: CPU threads of this process; sums depend on them.
+    """
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    is_gpu = device.type == "cuda"
+    torch.set_num_threads(num_threads)
+    torch.set_deterministic_debug_mode("warn" if is_gpu else "error")  # the other spelling imports torch.compile
+    # off: it would write every new tensor twice, to make reads of unset memory repeatable
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if is_gpu:
+        torch.set_float32_matmul_precision("high")

@@ -21,6 +21,7 @@ PARAMS_FILE = Path("params.yaml")
 SECTIONS: tuple[str, ...] = (
     "scale",
     "seed",
+    "num_threads",
     "beam",
     "crawl",
     "sources",

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow
 
+from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.pixels import model_images
 from pipelines.shared.records import Caption, Sample
@@ -79,10 +80,7 @@ class RecaptionShard:
         Returns:
             The layer's `FileInfo` and counts of texts by origin: judged, and kept.
         """
-        import torch
-
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        make_deterministic(choose_device("cpu", "recaption"), num_threads=1)
         shard = FileInfo(**value)
         samples = list(read_shard(self.pack_folder, shard))
         rows = []

@@ -56,6 +56,14 @@ class StageRun:
             raise ValueError(f"params.yaml: seed must be a whole number, got {seed!r}")
         return seed
 
+    @property
+    def num_threads(self) -> int:
+        """CPU threads of one process: part of what decides a result's bits, so it is stated and not the machine's."""
+        number = self.params.get("num_threads", 1)
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"params.yaml: num_threads must be a whole number from 1, got {number!r}")
+        return number
+
     @contextmanager
     def scratch(self, *identity: Any) -> Iterator[Path]:
         """A folder for unfinished work, found again after a kill and removed when the block ends well.

@@ -24,8 +24,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_pack(tmp_path / "data" / "pack" / "web")
     monkeypatch.setattr(evaluate, "load_run", lambda key: run_of(TwoTowers(), key))
+    monkeypatch.setattr(evaluate, "run_digest", lambda key: key * 64)
+    before = torch.get_num_threads()
     yield tmp_path
     torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(before)
 
 
 def test_scores_and_what_belongs_to_them(project: Path) -> None:

@@ -28,11 +28,17 @@ class Evidence:
     """
 
     def __init__(
-        self, run: LoadedRun, judge: LoadedRun, split: HeldOut, settings: EvaluationEntry, *, seed: int
+        self,
+        run: LoadedRun,
+        load_judge: Callable[[], LoadedRun],
+        split: HeldOut,
+        settings: EvaluationEntry,
+        *,
+        seed: int,
     ) -> None:
-        """Nothing is computed yet."""
+        """Nothing is computed yet, and the judge is loaded when a metric first needs it."""
         self.run = run
-        self.judge = judge
+        self.load_judge = load_judge
         self.split = split
         self.settings = settings
         self.seed = seed
@@ -71,6 +77,11 @@ class Evidence:
                 f"{self.run.key} ({self.run.module}) has {', '.join(sorted(can)) or 'none of the capabilities'}"
             )
         return True
+
+    @cached_property
+    def judge(self) -> LoadedRun:
+        """The run that scores pairs of picture and caption."""
+        return self.load_judge()
 
     @cached_property
     def captions(self) -> list[str]:

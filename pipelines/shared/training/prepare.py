@@ -1,7 +1,6 @@
 """From settings to a training job: checks that model, pack and settings fit, then model, data and device."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,6 @@ def build_job(inputs: Inputs, world: World, folder: Path) -> Job:
         ValueError: Model, pack and settings do not fit together.
     """
     settings = inputs.plan.entry.training
-    make_deterministic(world.device)
     fitting = Fitting(inputs=inputs, model=build_model(inputs, world.device), world=world)
     fitting.check()
     with world.first_goes_ahead():
@@ -113,15 +111,6 @@ def build_job(inputs: Inputs, world: World, folder: Path) -> Job:
         seed=inputs.seed,
         folder=folder,
     )
-
-
-def make_deterministic(device: torch.device) -> None:
-    """Deterministic operations: required on a CPU, preferred on a GPU; float32 products by TF32 there."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    is_gpu = device.type == "cuda"
-    torch.set_deterministic_debug_mode("warn" if is_gpu else "error")  # the other spelling imports torch.compile
-    if is_gpu:
-        torch.set_float32_matmul_precision("high")
 
 
 def build_model(inputs: Inputs, device: torch.device) -> Any:

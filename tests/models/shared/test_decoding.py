@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.shared import decoding
 from models.shared.decoding import Decoding, decode, sample_categorical, sample_nucleus
 
 END = 0
@@ -153,6 +154,19 @@ def test_nucleus_frequencies_are_the_renormalised_probabilities():
     assert counts[2:].sum() == 0
     expected = 20000 * torch.tensor([0.625, 0.375])
     assert float(((counts[:2] - expected) ** 2 / expected).sum()) < 10.83  # chi squared, 1 degree, p = 0.001
+
+
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 1.0])
+def test_sorting_the_likeliest_alone_changes_no_token(top_p, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.tensor([0.0, 0.01, 1.0, 5.0, 20.0]).repeat(40)[:, None]
+    logits = (torch.randn(200, 3000, generator=generator) * scale).double()
+    logits[100:] = logits[100:].round()  # many equal probabilities, also across the edge of the head
+    logits[::7, 5:] = -torch.inf
+    uniform = torch.rand(200, generator=generator, dtype=torch.float64)
+    drawn = sample_nucleus(logits, top_p, uniform)
+    monkeypatch.setattr(decoding, "HEAD", 3000)
+    assert torch.equal(drawn, sample_nucleus(logits, top_p, uniform))
 
 
 def test_inverse_cdf_never_draws_what_has_no_weight():

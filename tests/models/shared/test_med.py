@@ -198,7 +198,7 @@ def test_starts_from_the_first_layers_of_the_packaged_encoder():
     captions = ["a dog on the beach", "red"]
     tokens, mask = tower.token_ids(captions)
     with torch.no_grad():
-        states, _ = tower.token_states(captions)
+        states = tower.token_states(*tower.token_ids(captions))
         torch.testing.assert_close(med.encode_text(tokens, mask)[mask], states[mask], rtol=0, atol=2e-5)
     for layer in med.layers:
         ours, its_own = (layer.self_attention.of(decoder=decoder).query.weight for decoder in (False, True))

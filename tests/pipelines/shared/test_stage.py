@@ -85,6 +85,13 @@ def test_scratch_belongs_to_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
         assert second != first
 
 
+@pytest.mark.parametrize("number", ["1", 0, 1.5])
+def test_threads_are_a_whole_number(number: object) -> None:
+    assert RUN.num_threads == 1
+    with pytest.raises(ValueError, match="num_threads must be a whole number from 1"):
+        StageRun(stage="train", key="x", params={"num_threads": number}).num_threads  # noqa: B018
+
+
 @pytest.mark.parametrize("seed", ["1", 1.5, None])
 def test_seed_is_a_whole_number(seed: object) -> None:
     with pytest.raises(ValueError, match="seed must be a whole number"):

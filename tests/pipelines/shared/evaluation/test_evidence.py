@@ -23,7 +23,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         settings = EvaluationEntry(
             model="m", pack="web", judge="j", metrics=("x",), num_generated=40, batch_size=batch_size
         )
-        return Evidence(run_of(model), run_of(judge or TwoTowers(), "j"), split, settings, seed=0)
+        return Evidence(run_of(model), lambda: run_of(judge or TwoTowers(), "j"), split, settings, seed=0)
 
     return build
 

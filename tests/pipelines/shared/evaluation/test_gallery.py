@@ -20,7 +20,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Mod
     monkeypatch.setattr(evidence_module, "FeatureStore", lambda: FeatureStore(tmp_path / "store"))
     split = HeldOut.load(write_pack(tmp_path / "pack"), ("human",))
     settings = EvaluationEntry(model="m", pack="web", judge="j", metrics=("x",), num_generated=4, num_shown=3)
-    evidence = Evidence(run_of(model), run_of(TwoTowers(), "j"), split, settings, seed=0)
+    evidence = Evidence(run_of(model), lambda: run_of(TwoTowers(), "j"), split, settings, seed=0)
     count = write_gallery(tmp_path / "gallery", evidence)
     items = json.loads((tmp_path / "gallery" / "gallery.json").read_text())
     assert count == len(items) == 3

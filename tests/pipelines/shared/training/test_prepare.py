@@ -119,9 +119,3 @@ def test_captions_are_of_the_listed_origins(make_job):
 def test_channels_last(make_job):
     job = make_job("fake_plain", channels_last=True)
     assert job.model.encoder.weight.is_contiguous()
-
-
-def test_deterministic_operations_are_required_on_a_cpu(make_job):
-    make_job("fake_plain")
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.is_deterministic_algorithms_warn_only_enabled()

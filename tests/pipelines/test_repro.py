@@ -1,0 +1,141 @@
+"""Stages several at a time: in which order, what a failure stops, what a kill leaves; and a real DVC project."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.repro import Graph, Scheduler, read_graph, repro
+from tests.pipelines.small_job import command, environment
+
+DOT = """strict digraph {
+"a@1";
+"b";
+"c";
+"d";
+"lonely";
+"a@1" -> "b";
+"a@1" -> "c";
+"b" -> "d";
+"c" -> "d";
+}
+"""
+FAKE = """#!{python}
+import sys, time, pathlib
+name = sys.argv[-1]
+log = pathlib.Path("log")
+with log.open("a") as handle: handle.write(f"start {{name}}\\n")
+print(f"bar 1\\rbar 2 of {{name}}", file=sys.stderr)
+time.sleep(0.3)
+if pathlib.Path(f"bad-{{name}}").exists(): sys.exit(3)
+with log.open("a") as handle: handle.write(f"end {{name}}\\n")
+"""
+DVC_YAML = """stages:
+  one: {cmd: sleep 1 && echo 1 > one, outs: [one]}
+  two: {cmd: sleep 1 && echo 2 > two, outs: [two]}
+  sum: {cmd: cat one two > sum, deps: [one, two], outs: [sum]}
+"""
+
+
+@pytest.fixture
+def fake_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = tmp_path / "dvc"
+    path.write_text(FAKE.format(python=sys.executable))
+    path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    return str(path)
+
+
+def logged() -> list[str]:
+    return Path("log").read_text().splitlines()
+
+
+def test_graph() -> None:
+    graph = read_graph(DOT)
+    assert graph.needs == {"a@1": set(), "b": {"a@1"}, "c": {"a@1"}, "d": {"b", "c"}, "lonely": set()}
+    assert graph.affected(["b"]) == {"b", "d"}
+    assert graph.affected(["a@1", "gone"]) == {"a@1", "b", "c", "d"}
+    assert graph.heights() == {"a@1": 2, "b": 1, "c": 1, "d": 0, "lonely": 0}
+
+
+def test_order_and_width(fake_dvc: str, capfd: pytest.CaptureFixture) -> None:
+    graph = read_graph(DOT)
+    Scheduler(graph, set(graph.needs), jobs=2, dvc=fake_dvc).run()
+    log = logged()
+    assert set(log[:2]) == {"start a@1", "start lonely"}
+    assert log.index("end a@1") < min(log.index("start b"), log.index("start c"))
+    assert max(log.index("end b"), log.index("end c")) < log.index("start d")
+    assert min(log.index("end b"), log.index("end c")) > max(log.index("start b"), log.index("start c")), "side by side"
+    lines = capfd.readouterr().err.splitlines()
+    assert "[0/5] bar 1" in lines and any(line.endswith("bar 2 of d") for line in lines)
+    assert lines[-1].startswith("[5/5] d: done in ")
+
+
+def test_one_at_a_time_starts_with_what_most_stands_behind(fake_dvc: str) -> None:
+    graph = read_graph(DOT)
+    Scheduler(graph, set(graph.needs), jobs=1, dvc=fake_dvc).run()
+    assert [line.split()[1] for line in logged() if line.startswith("start")] == ["a@1", "b", "c", "d", "lonely"]
+
+
+def test_a_failure_lets_the_others_finish_and_starts_no_more(fake_dvc: str) -> None:
+    Path("bad-b").touch()
+    graph = read_graph(DOT)
+    with pytest.raises(ValueError, match=r"^b failed .* run the same command again"):
+        Scheduler(graph, {"b", "c", "d"}, jobs=2, dvc=fake_dvc).run()
+    assert "end c" in logged() and "start d" not in logged()
+
+
+def test_nothing_to_run() -> None:
+    Scheduler(Graph({}), set(), jobs=2, dvc="unused").run()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    command(tmp_path, "git", "init", "--quiet")
+    command(tmp_path, "dvc", "init", "--quiet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_dvc_project(project: Path) -> None:
+    assert repro(jobs=2) == 3
+    assert Path("sum").read_text() == "1\n2\n"
+    assert "up to date" in command(project, "dvc", "status")
+    assert repro(jobs=2) == 0
+    Path("sum").unlink()
+    assert repro(jobs=2) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends children with their parent")
+def test_killed_with_all_that_it_started(project: Path) -> None:
+    Path("dvc.yaml").write_text(DVC_YAML.replace("sleep 1", "sleep 77"))
+    words = [sys.executable, "-m", "pipelines.repro"]
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(words, cwd=project, env={**environment(), "PYTHONPATH": str(root)})
+    deadline = time.monotonic() + 60
+    while len(children := dvc_processes(project)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(children) == 2
+    time.sleep(1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while dvc_processes(project) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not dvc_processes(project)
+
+
+def dvc_processes(folder: Path) -> list[int]:
+    """Processes of `dvc repro` that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            here = (entry / "cwd").readlink() == folder
+            if here and b"--single-item" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
