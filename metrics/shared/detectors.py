@@ -182,9 +182,8 @@ class _Lite0(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         inputs = _scaled(images, DETECTORS["efficientnet-lite0"].input_px)
         # on a CPU a batch's large temporaries cost page faults: one by one is up to three times faster
-        return torch.cat(
-            [self.network(part) for part in inputs.split(1 if inputs.device.type == "cpu" else len(inputs))]
-        )
+        at_a_time = 1 if inputs.device.type == "cpu" else len(inputs)
+        return torch.cat([self.network(part) for part in inputs.split(at_a_time)])
 
 
 class _RandomVgg(nn.Module):
