@@ -15,7 +15,7 @@ from pipelines.repro import repro
 from pipelines.scale import scale_names, switch
 from pipelines.shared.lock import read_lock
 from pipelines.shared.params import load_params
-from pipelines.shared.reporting.leaderboard import shown
+from pipelines.shared.reporting.leaderboard import named, shown
 from pipelines.shared.stage import one_line_errors
 
 REPORT = Path("reports")
@@ -51,7 +51,7 @@ def leaderboard_top() -> str:
     table = [["metric", "model", "pack", "value", "95% interval", "n"]]
     for row in rows:
         interval = f"{shown(row['low'])} to {shown(row['high'])}"
-        table.append([row["metric"], row["model"], row["pack"], shown(row["value"]), interval, str(row["n"])])
+        table.append([row["metric"], named(row), row["pack"], shown(row["value"]), interval, str(row["n"])])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)) for row in table)
     return "\n".join(line.rstrip() for line in lines)

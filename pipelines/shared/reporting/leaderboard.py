@@ -110,9 +110,14 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| metric | model | trained on | value | 95% interval | n | detector |", "|---|---|---|--:|---|--:|---|"]
     for row in rows:
         interval = f"{shown(row['low'])} to {shown(row['high'])}"
-        texts = [row["metric"], row["model"], row["pack"], shown(row["value"]), interval, row["n"], row["detector"]]
+        texts = [row["metric"], named(row), row["pack"], shown(row["value"]), interval, row["n"], row["detector"]]
         lines.append(f"| {' | '.join(str(text).replace('|', chr(92) + '|') for text in texts)} |")
     return "\n".join([*lines, ""])
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """The model, and the evaluation where it is not called like the model: one of several of it."""
+    return row["model"] if row["evaluation"] == row["model"] else f"{row['model']} ({row['evaluation']})"
 
 
 def shown(value: float) -> str:

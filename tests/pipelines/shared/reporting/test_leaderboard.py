@@ -58,6 +58,12 @@ def test_markdown_escapes_pipes() -> None:
     assert "a\\|b" in line
 
 
+def test_evaluations_of_one_model_are_told_apart() -> None:
+    documents = {"ddim": document("ddim", 1.0) | {"model": "ddpm"}, "ddpm": document("ddpm", 2.0)}
+    lines = markdown(leaderboard_rows(documents, ["fd"])).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:4]] == ["ddpm (ddim)", "ddpm"]
+
+
 def test_files(tmp_path: Path) -> None:
     write_leaderboard(tmp_path, leaderboard_rows({"a": document("a", 1.0)}, []))
     assert {path.name for path in tmp_path.iterdir()} == {"leaderboard.json", "leaderboard.csv", "leaderboard.md"}
