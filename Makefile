@@ -4,8 +4,9 @@ SCALE ?= debug
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TEST_READY := $(VENV)/.ready-test
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format chaos golden clean
+.PHONY: help setup setup-test demo test lint format chaos golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,19 +14,19 @@ help: ## list the targets
 demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger corpora
 	@$(BIN)/vignette demo --scale $(SCALE)
 
-test: setup ## all tests of the normal run
+test: setup-test ## all tests of the normal run
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-lint: setup ## ruff and mypy
+lint: setup-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup ## let ruff format the code
+format: setup-test ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: setup ## kill crawls, builds and trainings at random moments and compare what comes out
+chaos: setup-test ## kill crawls, builds and trainings at random moments and compare what comes out
 	$(BIN)/pytest -m slow tests/chaos
 
 setup: $(READY) ## virtual environment with the pinned dependencies
@@ -37,6 +38,13 @@ $(READY): setup.py constraints.txt
 	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies (torch among them: some minutes, about 6 GB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+setup-test: $(TEST_READY) ## the same with what linters and tests need
+
+$(TEST_READY): $(READY)
+	@echo "Installing what linters and tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 

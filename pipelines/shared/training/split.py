@@ -25,7 +25,7 @@ class Split:
         extensions: Extension of each sample's picture or clip.
         captions: Captions of each sample.
         texts: All distinct captions, sorted by length, then alphabetically.
-        media_digest: Digest of all pictures' bytes: equal for packs that differ in captions only.
+        media_digests: sha256 of each picture's or clip's bytes.
         folder: The pack's folder.
         shards: The split's shards.
     """
@@ -35,7 +35,7 @@ class Split:
     extensions: tuple[str, ...]
     captions: tuple[tuple[Caption, ...], ...]
     texts: tuple[str, ...]
-    media_digest: str
+    media_digests: tuple[str, ...]
     folder: Path
     shards: tuple[FileInfo, ...]
 
@@ -58,6 +58,11 @@ class Split:
             flip=flip,
             seed=seed,
         )
+
+    @cached_property
+    def media_digest(self) -> str:
+        """Digest of all pictures' bytes: equal for packs that differ in captions only."""
+        return digest_json(list(self.media_digests))
 
     @cached_property
     def texts_digest(self) -> str:
@@ -95,13 +100,13 @@ def read_split(folder: Path, manifest: Manifest, name: str) -> Split:
         name: `train` or `val`.
     """
     shards = tuple(info for info in manifest.shards if info.name.startswith(f"{name}/"))
-    keys, extensions, captions, media = [], [], [], hashlib.sha256()
+    keys, extensions, captions, media = [], [], [], []
     for info in shards:
         for sample in read_shard(folder, info):
             keys.append(sample.key)
             extensions.append(sample.extension)
             captions.append(sample.captions)
-            media.update(hashlib.sha256(sample.media).digest())
+            media.append(hashlib.sha256(sample.media).hexdigest())
     texts = {caption.text for each in captions for caption in each}
     return Split(
         name=name,
@@ -109,7 +114,7 @@ def read_split(folder: Path, manifest: Manifest, name: str) -> Split:
         extensions=tuple(extensions),
         captions=tuple(captions),
         texts=tuple(sorted(texts, key=lambda text: (len(text), text))),
-        media_digest=media.hexdigest(),
+        media_digests=tuple(media),
         folder=folder,
         shards=shards,
     )

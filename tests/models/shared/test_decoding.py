@@ -160,12 +160,12 @@ def test_nucleus_frequencies_are_the_renormalised_probabilities():
 def test_sorting_the_likeliest_alone_changes_no_token(top_p, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     scale = torch.tensor([0.0, 0.01, 1.0, 5.0, 20.0]).repeat(40)[:, None]
-    logits = (torch.randn(200, 3000, generator=generator) * scale).double()
+    logits = (torch.randn(200, 9000, generator=generator) * scale).double()
     logits[100:] = logits[100:].round()  # many equal probabilities, also across the edge of the head
     logits[::7, 5:] = -torch.inf
     uniform = torch.rand(200, generator=generator, dtype=torch.float64)
     drawn = sample_nucleus(logits, top_p, uniform)
-    monkeypatch.setattr(decoding, "HEAD", 3000)
+    monkeypatch.setattr(decoding, "HEAD", 9000)
     assert torch.equal(drawn, sample_nucleus(logits, top_p, uniform))
 
 

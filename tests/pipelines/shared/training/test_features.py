@@ -114,3 +114,21 @@ def test_models_with_one_feature_key_share(frozen):
     other.model.below.module.bias.data.add_(1)
     other.columns(split, pixels)
     assert ["image"] in calls
+
+
+def test_a_pack_that_shares_pictures_has_the_others_computed(frozen, project, write_pack):
+    first, split, pixels = frozen()
+    first.model.feature_key = "mean brightness"
+    columns = first.columns(split, pixels)
+    folder = write_pack(project / "data/pack/more", {"train": len(split.keys) + 3})
+    more = read_split(folder, read_manifest(folder), "train")
+    seen = []
+    again, _, _ = frozen()
+    again.model.feature_key = "mean brightness"
+    again.model.below.register_forward_hook(lambda module, args, output: seen.append(len(output)))
+    pixels_of_more = DecodedImages(more, 8)
+    shared = again.columns(more, pixels_of_more)["image_feature"]
+    assert sum(seen) == len(set(more.media_digests) - set(split.media_digests)) > 0
+    row = {key: place for place, key in enumerate(more.keys)}
+    wanted = columns["image_feature"](all_rows(split))
+    assert torch.equal(shared([Pick(row[key], -1, False) for key in split.keys]), wanted)
