@@ -46,7 +46,12 @@ def run(params: Mapping[str, Any]) -> None:
                     "first": pair[0],
                     "second": pair[1],
                     "differences": compare(
-                        DATA, documents, pair, seed=params["seed"], num_resamples=settings.num_resamples
+                        DATA,
+                        documents,
+                        pair,
+                        settings.columns,
+                        seed=params["seed"],
+                        num_resamples=settings.num_resamples,
                     ),
                 }
                 for pair in settings.pairs

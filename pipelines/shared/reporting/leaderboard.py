@@ -33,6 +33,7 @@ FIELDS = (
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 SIGNIFICANT_DIGITS = 4
+ROUNDING = 1e-12
 
 
 def load_scores(folder: Path, evaluations: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -121,5 +122,7 @@ def named(row: Mapping[str, Any]) -> str:
 
 
 def shown(value: float) -> str:
-    """A number as a reader wants it: four significant digits."""
+    """A number as a reader wants it: four significant digits, and what rounding left of a zero as zero."""
+    if abs(value) < ROUNDING:
+        return "0"
     return f"{value:.{SIGNIFICANT_DIGITS}g}"

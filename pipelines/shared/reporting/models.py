@@ -47,7 +47,7 @@ def _card(data: Path, runs: Path, key: str, document: Mapping[str, Any]) -> Mode
         key=document["model"],
         summary=method(document["module"]),
         config=config,
-        started_from=[*base, *(name.partition("/")[0] for name in config["packaged_sha256"])],
+        started_from=[*base, *dict.fromkeys(name.partition("/")[0] for name in config["packaged_sha256"])],
         plot=training_plot(folder / "history.csv"),
         gallery=gallery(data / "evaluate" / key / "gallery"),
         evaluation=key,

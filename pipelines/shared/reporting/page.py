@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipelines.shared.reporting.leaderboard import shown
+from pipelines.shared.reporting.leaderboard import named, shown
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,6 +23,7 @@ def render(values: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = shown
+    environment.filters["named"] = named
     environment.filters["visible"] = visible
     files = {name: (HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     # the page runs and shows nothing but this style and this script
@@ -47,10 +48,16 @@ def tables(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], groups: Ma
         groups: Score names by the metric that made them.
 
     Returns:
-        For each group with something to show: its name, its columns, and its models with their cells by column.
+        For each group with something to show, in the order of the columns: its name, its columns, and its models with
+        their cells by column.
     """
     result = []
-    for name, scores in sorted(groups.items()):
+    order = {column: place for place, column in enumerate(columns)}
+
+    def first_column(group: tuple[str, Sequence[str]]) -> tuple[int, str]:
+        return min((order.get(score, len(order)) for score in group[1]), default=len(order)), group[0]
+
+    for name, scores in sorted(groups.items(), key=first_column):
         shown_scores = [column for column in columns if column in scores]
         lines: dict[str, dict[str, Any]] = {}
         for row in rows:

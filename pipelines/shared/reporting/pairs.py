@@ -1,6 +1,6 @@
 """Two evaluations compared sample by sample: the difference of means with a 95% interval from a paired bootstrap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,15 @@ class PairedDifference:
 
 
 def compare(
-    data: Path, documents: Mapping[str, Mapping[str, Any]], pair: tuple[str, str], *, seed: int, num_resamples: int
+    data: Path,
+    documents: Mapping[str, Mapping[str, Any]],
+    pair: tuple[str, str],
+    columns: Sequence[str],
+    *,
+    seed: int,
+    num_resamples: int,
 ) -> list[PairedDifference]:
-    """Paired differences of all scores that are means of stored per-sample values.
+    """Paired differences of those scores in `columns` that are means of stored per-sample values.
 
     Raises:
         ValueError: The two were not scored on the same samples.
@@ -56,7 +62,7 @@ def compare(
         raise ValueError(f"report.pairs: {pair[0]} and {pair[1]} were scored on different samples")
     values = [load_file(data / "evaluate" / key / PER_SAMPLE) for key in pair]
     differences = []
-    for name in first["scores"]:
+    for name in (name for name in columns if name in first["scores"]):
         column = next((column for column in values[0] if column.partition("/")[2] == name), None)
         if column is None or column not in values[1] or name not in second["scores"]:
             continue

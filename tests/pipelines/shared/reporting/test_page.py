@@ -8,9 +8,9 @@ from tests.pipelines.shared.reporting.test_leaderboard import document
 def test_tables_have_the_wanted_columns_and_the_best() -> None:
     rows = leaderboard_rows({"a": document("a", 1.0), "b": document("b", 2.0)}, ["recall", "fd"])
     made = tables(rows, ["recall", "fd"], {"distance": ["fd"], "retrieval": ["recall"], "other": ["x"]})
-    assert [table["name"] for table in made] == ["distance", "retrieval"]
-    assert made[0]["best"] == {"fd": "a"}, "the smaller distance is the better one"
-    assert made[1]["best"] == {"recall": "b"}
+    assert [table["name"] for table in made] == ["retrieval", "distance"], "in the order of the columns"
+    assert made[1]["best"] == {"fd": "a"}, "the smaller distance is the better one"
+    assert made[0]["best"] == {"recall": "b"}
     assert [line["row"]["model"] for line in made[1]["lines"]] == ["a", "b"]
 
 
