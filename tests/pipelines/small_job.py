@@ -59,7 +59,8 @@ def small_params(site: Path) -> dict[str, Any]:
 def write_project(folder: Path) -> Path:
     """A git repository with this project's code, its `dvc.yaml`, and the small job's parameters."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    names = [name for name in listed.decode().split("\0") if name and not name.startswith(("examples/", "tests/"))]
+    others = ("examples/", "tests/", "scores/", "dvc.lock")
+    names = [name for name in listed.decode().split("\0") if name and not name.startswith(others)]
     for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
