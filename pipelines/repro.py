@@ -21,10 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from pipelines.shared.stage import one_line_errors, single_run
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.shared.files import write_bytes
+from pipelines.shared.stage import STATE, one_line_errors, single_run
 
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
 LIBC = ctypes.CDLL(None)
+LOCK = Path("dvc.lock")
+SAVED_LOCK = STATE / "dvc.lock"
+MD5_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,7 @@ def repro(jobs: int) -> int:
     """
     dvc = find_dvc()
     with single_run("repro"):
+        mend_lock()
         status = json.loads(_said(dvc, "status", "--json"))
         if not status:
             return 0
@@ -177,6 +185,42 @@ def repro(jobs: int) -> int:
         todo = graph.affected(list(status))
         Scheduler(graph, todo, jobs, dvc).run()
         return len(todo)
+
+
+def mend_lock() -> None:
+    """Put a whole `dvc.lock` in the place of one that a kill cut off, which DVC refuses: it does not write it at once.
+
+    The stages that it then knows nothing of come back from DVC's run cache.
+    """
+    if not LOCK.exists():
+        return
+    content = LOCK.read_bytes()
+    if is_whole(content):
+        write_bytes(SAVED_LOCK, content)
+        return
+    before = "the one of the last start is put in its place" if SAVED_LOCK.exists() else "it is left out"
+    sys.stderr.write(f"{LOCK} was cut off while DVC wrote it: {before}\n")
+    if SAVED_LOCK.exists():
+        write_bytes(LOCK, SAVED_LOCK.read_bytes())
+    else:
+        LOCK.unlink()
+
+
+def is_whole(lock: bytes) -> bool:
+    """Whether a `dvc.lock` has all that DVC requires of it."""
+    try:
+        stages = YAML(typ="safe", pure=True).load(lock.decode())["stages"].values()
+        return all(
+            isinstance(stage["cmd"], str) and all(files_are_whole(stage.get(name, [])) for name in ("deps", "outs"))
+            for stage in stages
+        )
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def files_are_whole(files: Sequence[Mapping[str, str]]) -> bool:
+    """Whether each file of a stage has its path and its digest."""
+    return all(isinstance(each["path"], str) and len(each["md5"].removesuffix(".dir")) == MD5_DIGITS for each in files)
 
 
 def read_graph(dot: str) -> Graph:

@@ -1,4 +1,4 @@
-"""`kill -9` of `dvc repro` at random moments: the same command goes on, and the bytes are those of a quiet run."""
+"""`kill -9` of `vignette repro` at random moments: the same command goes on, and the bytes are those of a quiet run."""
 
 import random
 import shutil
@@ -13,6 +13,7 @@ from tests.pipelines.small_job import command, environment, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = 12
+REPRO = ("python3", "-m", "pipelines.repro")
 PUBLISHED = ("data", "runs", "dvclive", "scores", "reports")
 
 
@@ -29,14 +30,12 @@ def test_killed_builds_end_like_a_quiet_one(tmp_path: Path) -> None:
     assert "up to date" in command(quiet, "dvc", "status")
     chance = random.Random(0)
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            ["dvc", "repro", "--quiet"], cwd=killed, env=environment(), stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(REPRO, cwd=killed, env=environment(), stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=chance.uniform(0.02, 0.3) * whole_sec)
+            process.wait(timeout=chance.uniform(0.05, 0.3) * whole_sec)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    command(killed, "dvc", "repro", "--quiet")
+    command(killed, *REPRO)
     assert published(killed) == published(quiet)
     command(killed, "python3", "-m", "pipelines.verify")

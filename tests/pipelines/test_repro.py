@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.repro import Graph, Scheduler, read_graph, repro
+from pipelines.repro import LOCK, Graph, Scheduler, mend_lock, read_graph, repro
 from tests.pipelines.small_job import command, environment
 
 DOT = """strict digraph {
@@ -86,6 +86,26 @@ def test_a_failure_lets_the_others_finish_and_starts_no_more(fake_dvc: str) -> N
     with pytest.raises(ValueError, match=r"^b failed .* run the same command again"):
         Scheduler(graph, {"b", "c", "d"}, jobs=2, dvc=fake_dvc).run()
     assert "end c" in logged() and "start d" not in logged()
+
+
+def test_a_lock_that_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mend_lock()
+    assert not LOCK.exists()
+    lock = (Path(__file__).resolve().parents[2] / "dvc.lock").read_bytes()[:3000]
+    whole = lock[: lock.rindex(b"    - path")]
+    LOCK.write_bytes(b"")
+    mend_lock()
+    assert not LOCK.exists() and "cut off while DVC wrote it: it is left out" in capsys.readouterr().err
+    LOCK.write_bytes(whole)
+    mend_lock()
+    assert LOCK.read_bytes() == whole and not capsys.readouterr().err
+    for cut in (b"", whole[:8], whole[:-20], whole + b"    - pa", whole + b"  train@x:\n", b"stages: [1]", b"\xff"):
+        LOCK.write_bytes(cut)
+        mend_lock()
+        assert LOCK.read_bytes() == whole and "the one of the last start" in capsys.readouterr().err
 
 
 def test_nothing_to_run() -> None:
