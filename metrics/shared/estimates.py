@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
     n: int
-    interval: Literal["bootstrap", "jackknife"]
+    interval: Literal["bootstrap", "jackknife", "exact"]
     higher_is_better: bool
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The names of what metrics are computed from, and the capability that a model needs to supply each.
 
-n test samples, m captions of theirs, k generated images; all float arrays are float32.
+n test samples, m captions of theirs, k generated images, t training images, c classes; float arrays are float32 where
+nothing else is said, texts are lists of str.
 
 | name | shape | meaning |
 |---|---|---|
@@ -15,6 +16,16 @@ n test samples, m captions of theirs, k generated images; all float arrays are f
 | `pair_owner` | int64 [k] | which test sample the caption (or the image, for a captioner) of a pair comes from |
 | `reference_features` | [n, D] | the detector's features of the test images |
 | `generated_features` | [k, D] | the detector's features of the generated images |
+| `train_features` | [t, D] | the detector's features of the images that the model was trained on |
+| `written_captions` | n texts | the model's `caption` of every test image |
+| `reference_captions` | m texts | the captions of the test images, in the order of `text_owner` |
+| `reference_text_embeddings` | [m, d] | the judge's `encode_text` of them |
+| `class_embeddings` | [c, d] | the model's `encode_text` of each class, the normalised mean over prompts |
+| `image_class` | int64 [n] | the class of each test image, -1 for none |
+| `log_likelihoods` | float64 [n] | the model's `log_likelihood` (or its lower bound) of every test image, in nats |
+| `num_values` | int64 [n] | how many values (channels, rows, columns) the image of each of these has |
+| `codes` | int64 [n, L] | the model's `encode_codes` of every test image |
+| `codebook_size` | int64 [1] | how many codes there are |
 
 The pairs are: test image and the caption that the model wrote for it (a captioner), or the image that the model
 generated and the caption that it was generated from (a text-conditional generator).
@@ -32,5 +43,15 @@ NEEDS: dict[str, frozenset[str]] = {
     "pair_owner": frozenset(),
     "reference_features": frozenset(),
     "generated_features": frozenset({"generate"}),
+    "train_features": frozenset(),
+    "written_captions": frozenset({"caption"}),
+    "reference_captions": frozenset(),
+    "reference_text_embeddings": frozenset({"caption"}),
+    "class_embeddings": frozenset({"encode_text"}),
+    "image_class": frozenset({"encode_image"}),
+    "log_likelihoods": frozenset({"log_likelihood"}),
+    "num_values": frozenset(),
+    "codes": frozenset({"encode_codes"}),
+    "codebook_size": frozenset({"encode_codes"}),
 }
 """Capabilities of which a model must have at least one to supply the evidence; empty: none needed."""

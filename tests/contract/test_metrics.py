@@ -4,6 +4,7 @@ import importlib
 import pickle
 import pkgutil
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import fields
 
@@ -18,7 +19,7 @@ from metrics.shared.estimates import Estimate
 from metrics.shared.evidence import NEEDS
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(metrics.__path__) if not module.ispkg)
-NUM_SAMPLES, NUM_CAPTIONS, NUM_PAIRS, WIDTH = 200, 400, 300, 16
+NUM_SAMPLES, NUM_CAPTIONS, NUM_PAIRS, NUM_CLASSES, WIDTH, SIDE_PX = 200, 400, 300, 10, 16, 16
 PLAIN = (str, int, float, bool, tuple, dict)
 
 
@@ -36,8 +37,8 @@ def plugin(request):
     return importlib.import_module(f"metrics.{request.param}")
 
 
-def evidence(metric: torchmetrics.Metric) -> dict[str, torch.Tensor]:
-    """Every kind of evidence, for 200 samples with two captions each and 300 pairs."""
+def evidence(metric: torchmetrics.Metric) -> dict[str, torch.Tensor | list[str]]:
+    """Every kind of evidence, for 200 samples with two captions each, 300 pairs and 10 classes."""
     generator = torch.Generator().manual_seed(0)
     detector = getattr(metric, "detector", None)
     num_features = detector.num_features if detector else 1
@@ -46,7 +47,12 @@ def evidence(metric: torchmetrics.Metric) -> dict[str, torch.Tensor]:
         return torch.randn(*shape, generator=generator)
 
     def pictures() -> torch.Tensor:
-        return torch.randint(0, 256, (NUM_SAMPLES, 3, 16, 16), dtype=torch.uint8, generator=generator)
+        return torch.randint(0, 256, (NUM_SAMPLES, 3, SIDE_PX, SIDE_PX), dtype=torch.uint8, generator=generator)
+
+    def texts(count: int) -> list[str]:
+        words = ["red", "green", "heart", "face", "cat", "dog", "with", "a", "smiling", "and"]
+        rows = torch.randint(0, len(words), (count, 6), generator=generator).tolist()
+        return [" ".join(words[word] for word in row[: 3 + index % 4]) for index, row in enumerate(rows)]
 
     everything = {
         "image_embeddings": rows(NUM_SAMPLES, WIDTH),
@@ -60,13 +66,30 @@ def evidence(metric: torchmetrics.Metric) -> dict[str, torch.Tensor]:
         "pair_owner": torch.arange(NUM_PAIRS) // 3,
         "reference_features": rows(NUM_SAMPLES, num_features),
         "generated_features": rows(NUM_SAMPLES, num_features),
+        "train_features": rows(NUM_PAIRS, num_features),
+        "written_captions": texts(NUM_SAMPLES),
+        "reference_captions": texts(NUM_CAPTIONS),
+        "reference_text_embeddings": rows(NUM_CAPTIONS, WIDTH),
+        "class_embeddings": rows(NUM_CLASSES, WIDTH),
+        "image_class": torch.arange(NUM_SAMPLES) % (NUM_CLASSES + 1) - 1,
+        "log_likelihoods": rows(NUM_SAMPLES).double() * 30 - 2000,
+        "num_values": torch.full((NUM_SAMPLES,), 768),
+        "codes": torch.randint(0, 64, (NUM_SAMPLES, 16), generator=generator),
+        "codebook_size": torch.tensor([64]),
     }
     assert set(everything) == set(NEEDS)
     return {name: everything[name] for name in metric.inputs}
 
 
+def split(rows: torch.Tensor | list[str], num_batches: int) -> Sequence[torch.Tensor | list[str]]:
+    if isinstance(rows, torch.Tensor):
+        return rows.tensor_split(num_batches)
+    places = torch.arange(len(rows)).tensor_split(num_batches)
+    return [[rows[place] for place in part] for part in places]
+
+
 def fed(metric: torchmetrics.Metric, num_batches: int = 1) -> torchmetrics.Metric:
-    chunks = {name: rows.tensor_split(num_batches) for name, rows in evidence(metric).items()}
+    chunks = {name: split(rows, num_batches) for name, rows in evidence(metric).items()}
     for batch in range(num_batches):
         metric.update(**{name: parts[batch] for name, parts in chunks.items()})
     return metric
@@ -116,7 +139,7 @@ def test_results_have_their_form(metric):
         assert np.isfinite([estimate.value, estimate.low, estimate.high]).all()
         assert estimate.low <= estimate.value <= estimate.high
         assert estimate.n >= 100
-        assert estimate.interval in {"bootstrap", "jackknife"}
+        assert estimate.interval in {"bootstrap", "jackknife", "exact"}
     assert all(values.ndim == 1 and len(values) for values in metric.per_sample().values())
     assert all(isinstance(value, str | int | float) for value in metric.protocol().values())
     assert metric.protocol()["seed"] == 0
