@@ -153,6 +153,30 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
+class LogLikelihood(Protocol):
+    """Knows how likely a picture is, or a lower bound of it."""
+
+    def log_likelihood(self, image: Tensor, generators: Sequence[torch.Generator], **settings: Any) -> Tensor:
+        """float32 [B, 3, H, W], 8-bit values mapped to [-1, 1] -> nats per picture, float32 [B]."""
+        ...
+
+
+@runtime_checkable
+class CodeEncoder(Protocol):
+    """Turns pictures into codes of a learned codebook.
+
+    Attributes:
+        codebook_size: How many codes there are.
+    """
+
+    codebook_size: int
+
+    def encode_codes(self, image: Tensor) -> Tensor:
+        """float32 [B, 3, H, W] in [-1, 1] -> int64 [B, L], values in [0, codebook_size)."""
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "encode_image": ImageEncoder,
     "encode_text": TextEncoder,
@@ -161,6 +185,8 @@ CAPABILITIES: dict[str, type] = {
     "caption": Captioner,
     "reconstruct": Reconstructor,
     "generate": Generator,
+    "log_likelihood": LogLikelihood,
+    "encode_codes": CodeEncoder,
 }
 
 

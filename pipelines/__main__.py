@@ -11,7 +11,7 @@ STAGES = {
     "pack": "write training shards from decisions, or from a pack and a recaption round",
     "train": "train a model on a pack",
     "recaption": "write captions for a pack and judge web and synthetic ones alike",
-    "evaluate": "score a model on a pack's test split",
+    "evaluate": "score a model on a pack's test split, or a reference row",
     "report": "write the leaderboard and the report page",
 }
 COMMANDS = {
@@ -19,6 +19,8 @@ COMMANDS = {
     "repro": "run every stage that is not up to date, several at a time",
     "scale": "switch params.yaml to another scale",
     "refresh": "note what the sources are now in sources.lock",
+    "record": "append the present scores to the leaderboard's history",
+    "replay": "compute a row of the leaderboard again and compare it to the last bit",
     "verify": "hash everything again and compare with the manifests",
     "explain": "tell one sample's life from URL to captions",
 }

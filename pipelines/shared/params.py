@@ -34,7 +34,9 @@ SECTIONS: tuple[str, ...] = (
     "stacked",
     "metrics",
     "evaluations",
+    "references",
     "report",
+    "retrain",
 )
 T = TypeVar("T")
 

@@ -49,13 +49,17 @@ class LoadedRun:
     document: Mapping[str, Any]
 
 
-def read_run(key: str) -> dict[str, Any]:
+def read_run(key: str, folder: Path = RUNS) -> dict[str, Any]:
     """A run's `config.json`.
+
+    Args:
+        key: Key of the run.
+        folder: Where runs are: a folder for each.
 
     Raises:
         ValueError: There is none (the run was not trained, or not to the end), or it has another format.
     """
-    path = RUNS / key / CONFIG_FILE
+    path = folder / key / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: {key} was not trained to the end; `vignette train {key}` trains it")
     try:
@@ -68,9 +72,9 @@ def read_run(key: str) -> dict[str, Any]:
     return document
 
 
-def run_digest(key: str) -> str:
+def run_digest(key: str, folder: Path = RUNS) -> str:
     """sha256 of a run's weights as its `config.json` names it; `LoadedRun.sha256` once loaded."""
-    return str(read_run(key)["model_sha256"])
+    return str(read_run(key, folder)["model_sha256"])
 
 
 def require_capabilities(key: str, needed: Collection[str], where: str) -> None:
@@ -87,18 +91,19 @@ def require_capabilities(key: str, needed: Collection[str], where: str) -> None:
         )
 
 
-def load_run(key: str, device: str = "auto") -> LoadedRun:
+def load_run(key: str, device: str = "auto", folder: Path = RUNS) -> LoadedRun:
     """Load a run and the runs that it builds on; every weights file is checked against its sha256.
 
     Args:
         key: Key of the run.
         device: `auto`, `cpu` or `cuda`.
+        folder: Where the run is, and the runs that it builds on.
 
     Raises:
         ValueError: A run is missing, a file is not the one that was trained, or settings do not fit the plug-in.
     """
     chosen = choose_device(device, f"run {key}")
-    document, config, model = _built(key)
+    document, config, model = _built(key, folder)
     return LoadedRun(
         key=key,
         module=document["module"],
@@ -111,21 +116,22 @@ def load_run(key: str, device: str = "auto") -> LoadedRun:
     )
 
 
-def load_bases(base: Mapping[str, str]) -> "dict[str, nn.Module]":
+def load_bases(base: Mapping[str, str], folder: Path = RUNS) -> "dict[str, nn.Module]":
     """The models that a model builds on, by role: in eval mode, and trainable where their plug-in made them so.
 
     Args:
         base: `{}`, or the `role`, the `key` and the `sha256` of the run.
+        folder: Where runs are.
 
     Raises:
         ValueError: The run's weights are others now.
     """
     if not base:
         return {}
-    found = run_digest(base["key"])
+    found = run_digest(base["key"], folder)
     if found != base["sha256"]:
         raise ValueError(f"the base run {base['key']} has other weights now: sha256 {found}, expected {base['sha256']}")
-    return {base["role"]: _built(base["key"])[2]}
+    return {base["role"]: _built(base["key"], folder)[2]}
 
 
 def read_weights(path: Path, sha256: str, model: "nn.Module") -> None:
@@ -161,12 +167,12 @@ def own_weights(model: "nn.Module") -> "dict[str, Tensor]":
     return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items() if name not in tied}
 
 
-def _built(key: str) -> "tuple[dict[str, Any], Any, nn.Module]":
+def _built(key: str, folder: Path) -> "tuple[dict[str, Any], Any, nn.Module]":
     """A run's document, the plug-in's settings, and the model on the CPU."""
-    document = read_run(key)
-    where = f"{RUNS / key / CONFIG_FILE}"
+    document = read_run(key, folder)
+    where = f"{folder / key / CONFIG_FILE}"
     module = plugin("models", document["module"], where)
     config = build(module.Config, freeze_lists(document["config"]), where)
-    model = module.Model(config, load_bases(document["base"]))
-    read_weights(RUNS / key / WEIGHTS_FILE, document["model_sha256"], model)
+    model = module.Model(config, load_bases(document["base"], folder))
+    read_weights(folder / key / WEIGHTS_FILE, document["model_sha256"], model)
     return document, config, model.eval()

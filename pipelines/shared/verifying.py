@@ -32,7 +32,7 @@ FOLDERS = {
     "filter": ("filters",),
     "pack": ("packs", "repacks"),
     "recaption": ("recaptions",),
-    "evaluate": ("evaluations",),
+    "evaluate": ("evaluations", "references"),
 }
 RUN_SECTIONS = ("models", "stacked")
 

@@ -17,6 +17,7 @@ PLUGIN_DEPS = {
     "train": {"models/${item.module}.py"},
     "stack": {"models/${item.module}.py"},
     "evaluate": {"metrics"},
+    "reference": {"metrics"},
 }
 
 

@@ -52,6 +52,7 @@ def small_params(site: Path) -> dict[str, Any]:
             "clip": {**retrieval, "model": "clip"},
             "clip-bootstrapped": {**retrieval, "model": "clip-bootstrapped"},
         },
+        "references": {"shuffled": {**retrieval, "kind": "shuffled"}},
         "report": params["report"] | {"pairs": [["clip", "clip-bootstrapped"]]},
     }
 

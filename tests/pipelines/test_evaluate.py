@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines import evaluate
+from pipelines.shared.evaluation import scoring
 from pipelines.shared.manifests import read_manifest
 from pipelines.shared.stage import StageRun
 from tests.pipelines.shared.evaluation.fakes import SHADES, TwoTowers, run_of, write_pack
@@ -16,6 +17,7 @@ PARAMS = {
     "seed": 3,
     "metrics": {"retrieval": {"module": "retrieval", "recall_at": (1, 5)}},
     "evaluations": {"towers": {"model": "m", "pack": "web", "judge": "m", "metrics": ("retrieval",)}},
+    "references": {"mixed": {"kind": "shuffled", "pack": "web", "judge": "m", "metrics": ("retrieval",)}},
 }
 
 
@@ -24,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_pack(tmp_path / "data" / "pack" / "web")
     monkeypatch.setattr(evaluate, "load_run", lambda key: run_of(TwoTowers(), key))
-    monkeypatch.setattr(evaluate, "run_digest", lambda key: key * 64)
+    monkeypatch.setattr(scoring, "run_digest", lambda key: key * 64)
     before = torch.get_num_threads()
     yield tmp_path
     torch.use_deterministic_algorithms(False)
@@ -59,4 +61,17 @@ def test_a_metric_that_is_not_there(project: Path) -> None:
     entry = {**PARAMS["evaluations"]["towers"], "metrics": ("retreival",)}
     params = {**PARAMS, "evaluations": {"towers": entry}}
     with pytest.raises(ValueError, match=r"metrics\.retreival does not exist \(did you mean retrieval\?\)"):
+        evaluate.run(StageRun(stage="evaluate", key="towers", params=params))
+
+
+def test_a_reference_row(project: Path) -> None:
+    evaluate.run(StageRun(stage="evaluate", key="mixed", params=PARAMS))
+    document = json.loads((project / "scores" / "mixed.json").read_text())
+    assert (document["reference"], document["model"], document["trained_on"]) == ("shuffled", "", "")
+    assert document["scores"]["text_to_image_recall@1"]["value"] < 0.3, "captions of other pictures find nothing"
+
+
+def test_a_reference_with_the_name_of_an_evaluation(project: Path) -> None:
+    params = {**PARAMS, "references": {"towers": PARAMS["references"]["mixed"]}}
+    with pytest.raises(ValueError, match=r"references\.towers has the name of an evaluation"):
         evaluate.run(StageRun(stage="evaluate", key="towers", params=params))

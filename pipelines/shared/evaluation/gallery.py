@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models import capabilities
 from pipelines.shared.decode import encode_image
 from pipelines.shared.evaluation.evidence import Evidence
 from pipelines.shared.evaluation.split import HeldOut
@@ -28,7 +27,7 @@ def write_gallery(folder: Path, evidence: Evidence) -> int:
     Returns:
         How many items were written.
     """
-    can = capabilities(evidence.run.model)
+    can = evidence.can
     if "caption" in can:
         items = _described(folder, evidence)
     elif "reconstruct" in can:

@@ -125,7 +125,8 @@ def test_wrong_config(vae_run, text, message):
 def test_capabilities_are_known_without_loading(vae_run, monkeypatch):
     monkeypatch.setattr(runs, "_built", lambda key: pytest.fail("loaded"))
     require_capabilities("vae-run", {"reconstruct", "generate"}, "here")
-    with pytest.raises(ValueError, match=r"here needs a model with caption; vae-run \(vae\) has generate, reconstruct"):
+    has = r"vae-run \(vae\) has generate, log_likelihood, reconstruct"
+    with pytest.raises(ValueError, match=f"here needs a model with caption; {has}"):
         require_capabilities("vae-run", {"caption", "generate"}, "here")
 
 
@@ -142,3 +143,15 @@ def test_tied_tensors_are_stored_once(tmp_path):
     runs.read_weights(tmp_path / "w.safetensors", digest_file(tmp_path / "w.safetensors"), other)
     assert torch.equal(other.b.weight, model.a.weight)
     assert torch.equal(other.b.bias, model.b.bias)
+
+
+def test_a_run_that_lies_elsewhere(vae_run, monkeypatch):
+    folder, model = vae_run
+    elsewhere = folder.parent.parent / "champions"
+    folder.parent.rename(elsewhere)
+    with pytest.raises(ValueError, match="was not trained to the end"):
+        load_run("vae-run", "cpu")
+    loaded = load_run("vae-run", "cpu", elsewhere)
+    assert loaded.sha256 == run_digest("vae-run", elsewhere)
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value), name

@@ -1,6 +1,7 @@
 """A pack's test split on disk and small models, for the tests of evaluation."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,26 +11,34 @@ from torch import Tensor
 
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.records import Caption, Sample
-from pipelines.shared.shards import describe, write_shard
+from pipelines.shared.shards import FileInfo, describe, write_shard
 
 SHADES = tuple(range(0, 242, 22))
 
 
 def write_pack(folder: Path) -> Path:
-    """Grey squares; each has a human caption `grey <shade>`, the even ones a second one, all a web one."""
+    """Grey squares; each has a human caption `grey <shade>`, the even ones a second one, all a web one.
+
+    The training split has as many, one level lighter.
+    """
+    infos = (write_split(folder, "test", SHADES, 0), write_split(folder, "train", [each + 1 for each in SHADES], 100))
+    counts = Counts(num_in=2 * len(SHADES), kept=2 * len(SHADES))
+    write_manifest(folder, Manifest(stage="pack", instance="web", settings_digest="0", counts=counts, shards=infos))
+    return folder
+
+
+def write_split(folder: Path, split: str, shades: Sequence[int], first_key: int) -> FileInfo:
     samples = []
-    for index, shade in enumerate(SHADES):
+    for index, shade in enumerate(shades):
         handle = io.BytesIO()
         Image.new("RGB", (24, 24), (shade, shade, shade)).save(handle, "PNG")
         texts = [("human", f"grey {shade}"), ("web", "untitled")]
         texts += [("human", f"also {shade}")] if index % 2 == 0 else []
         captions = tuple(Caption(text=text, origin=origin) for origin, text in texts)
-        samples.append(Sample(key=f"{index:020x}", extension="png", media=handle.getvalue(), captions=captions))
-    write_shard(folder / "test" / "00000.tar", samples)
-    info = describe(folder / "test" / "00000.tar", folder, len(samples))
-    counts = Counts(num_in=len(samples), kept=len(samples))
-    write_manifest(folder, Manifest(stage="pack", instance="web", settings_digest="0", counts=counts, shards=(info,)))
-    return folder
+        key, facts = f"{first_key + index:020x}", {"source": "odd" if index % 2 else "even"}
+        samples.append(Sample(key=key, extension="png", media=handle.getvalue(), captions=captions, facts=facts))
+    write_shard(folder / split / "00000.tar", samples)
+    return describe(folder / split / "00000.tar", folder, len(samples))
 
 
 class TwoTowers(torch.nn.Module):
@@ -76,10 +85,20 @@ class Painter(torch.nn.Module):
 
 
 class Copier(torch.nn.Module):
+    """Returns what it is given; knows likelihoods and codes of it."""
+
     image_px = 8
+    codebook_size = 256
 
     def reconstruct(self, image: Tensor) -> Tensor:
         return image
+
+    def log_likelihood(self, image: Tensor, generators: list[torch.Generator], offset: float = 0.0) -> Tensor:
+        noise = torch.stack([torch.rand((), generator=generator) for generator in generators])
+        return image.sum(dim=(1, 2, 3)) + noise + offset
+
+    def encode_codes(self, image: Tensor) -> Tensor:
+        return ((image[:, 0] + 1) * 127.5).round().long().flatten(1)
 
 
 def run_of(model: torch.nn.Module, key: str = "m") -> SimpleNamespace:
