@@ -11,7 +11,10 @@ Keys:
   judge gives to images that fit the domain and not the caption.
 - `clip_score_gap`: `clip_score` - `clip_score_shuffled`. The images follow the captions if its low end is above 0.
 
-Differs from the paper: captions are encoded as they are, without "A photo depicts"; the judge is a model of the run, or
+With a prefix, each key ends in `_prefixed`: the paper's captions begin with "A photo depicts ", those of most papers on
+generation with nothing, and one judge gives the two conventions different values.
+
+Differs from the paper: captions are encoded as they are unless a prefix is set; the judge is a model of the run, or
 one that is given, and named in the protocol by the caller. Intervals resample test samples, with all their pairs.
 """
 
@@ -23,31 +26,37 @@ from torch import Tensor
 
 from metrics.shared.bootstrap import Resampling, bootstrap_estimate, resampled_means
 from metrics.shared.metric import EvidenceMetric, Score, unit_rows
+from metrics.shared.pairs import append_pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config(Resampling):
-    """Settings: those of the bootstrap."""
+    """Settings, besides those of the bootstrap.
+
+    Attributes:
+        prefix: What the caller puts before each caption, with its space.
+    """
+
+    prefix: str = ""
 
 
 class Metric(EvidenceMetric):
-    """CLIP score of (image, caption) pairs."""
+    """CLIP score of (image, caption) pairs.
+
+    Attributes:
+        prefix: What `pair_text_embeddings` must have before each caption.
+    """
 
     inputs = ("pair_image_embeddings", "pair_text_embeddings", "pair_owner")
 
     def __init__(self, config: Config) -> None:
         super().__init__(*self.inputs)
         self.config = config
+        self.prefix = config.prefix
 
     def update(self, *, pair_image_embeddings: Tensor, pair_text_embeddings: Tensor, pair_owner: Tensor) -> None:
         """Adds pairs: embeddings float32 [k, d] of any length, and the test sample of each pair, int64 [k]."""
-        assert pair_image_embeddings.ndim == 2 and pair_image_embeddings.shape == pair_text_embeddings.shape, (
-            f"pairs must be two of [k, d], got {pair_image_embeddings.shape} and {pair_text_embeddings.shape}"
-        )
-        assert pair_owner.shape == pair_image_embeddings.shape[:1], f"pair_owner must be [k], got {pair_owner.shape}"
-        self.append("pair_image_embeddings", pair_image_embeddings, torch.float32)
-        self.append("pair_text_embeddings", pair_text_embeddings, torch.float32)
-        self.append("pair_owner", pair_owner, torch.int64)
+        append_pairs(self, pair_image_embeddings, pair_text_embeddings, pair_owner)
 
     def score(self) -> Score:
         """All four results; per pair, the values whose means they are."""
@@ -61,22 +70,23 @@ class Metric(EvidenceMetric):
             "clip_score_shuffled": 100 * (others + spread),
             "clip_score_gap": 100 * (cosines - others - spread),
         }
-        per_pair = {key: value.cpu().numpy() for key, value in values.items()}
+        suffix = "_prefixed" if self.prefix else ""
+        per_pair = {f"{key}{suffix}": value.cpu().numpy() for key, value in values.items()}
         owners = owner.cpu().numpy()
         resampled = resampled_means(np.stack([*per_pair.values()], axis=1), owners, self.config)
         num_samples = len(np.unique(owners))
         return Score(
             estimates={
                 key: bootstrap_estimate(
-                    value.mean(), resampled[:, column], n=num_samples, higher_is_better=key != "clip_score_shuffled"
+                    value.mean(), resampled[:, column], n=num_samples, higher_is_better="shuffled" not in key
                 )
                 for column, (key, value) in enumerate(per_pair.items())
             },
             per_sample=per_pair | {"owner": owners},
             protocol={
-                "metric": "clip_score",
+                "metric": f"clip_score{suffix}",
                 "estimator": "cosine; 100 cos unclamped, 2.5 max(cos, 0); percentile bootstrap of samples",
-                "prompt": "",
+                "prompt": self.prefix,
                 "num_pairs": len(owners),
                 "num_samples": num_samples,
                 "num_resamples": self.config.num_resamples,

@@ -1,12 +1,15 @@
 """95% intervals: cluster bootstrap of means and medians, delete-a-group jackknife of everything else.
 
 Sources: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 8 (resampling whole clusters), 11 (jackknife)
-and 13 (percentile interval); Kott 2001, The Delete-a-Group Jackknife, Journal of Official Statistics 17(4).
+and 13 (percentile interval); Kott 2001, The Delete-a-Group Jackknife, Journal of Official Statistics 17(4); Clopper &
+Pearson 1934, The Use of Confidence or Fiducial Limits, Biometrika 26(4).
 
 Which one when. The mean over images of a per-image value is resampled: the clusters are the images, and all captions of
-one image go with it. A distance between two sets of features is not: a resample holds duplicates, which acts like a
-smaller set, and the Frechet distance grows as sets shrink, so that the bootstrap interval of it lies above both the
-value and the truth. The jackknife leaves groups out instead, and also yields the bias.
+one image go with it. A proportion of 0 or of 1 is not: all its resamples are equal, and an interval without width would
+say that the next image cannot differ. It has the exact binomial interval instead. A distance between two sets of
+features is not resampled either: a resample holds duplicates, which acts like a smaller set, and the Frechet distance
+grows as sets shrink, so that the bootstrap interval of it lies above both the value and the truth. The jackknife leaves
+groups out instead, and also yields the bias.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from scipy.special import stdtrit
 
 from metrics.shared.estimates import Estimate
@@ -21,7 +25,7 @@ from metrics.shared.estimates import Estimate
 Floats = NDArray[np.float64]
 
 QUANTILES = (0.025, 0.975)
-BLOCK_ELEMENTS = 4_000_000  # of the largest temporary array
+BLOCK_ELEMENTS = 1_000_000  # of the largest temporary array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +89,8 @@ def resampled_means(values: ArrayLike, clusters: ArrayLike, resampling: Resampli
     sums = np.zeros((num_clusters, *values.shape[1:]))
     np.add.at(sums, members, values)
     means = []
-    for weights in _weight_blocks(num_clusters, resampling, width=num_clusters):
+    for drawn in _weight_blocks(num_clusters, resampling, width=num_clusters):
+        weights = drawn.astype(np.float64)
         totals = weights @ sums
         means.append(totals / (weights @ counts).reshape(-1, *[1] * (totals.ndim - 1)))
     return np.concatenate(means)
@@ -97,15 +102,17 @@ def resampled_medians(values: ArrayLike, clusters: ArrayLike, resampling: Resamp
     Arguments as for `resampled_means`, values [N] only; returns float64 [num_resamples].
     """
     members = _cluster_indices(clusters)
-    order = np.argsort(np.asarray(values), kind="stable")
-    ordered = np.asarray(values, dtype=np.float64)[order]
+    num_clusters = int(members.max()) + 1
+    levels, level = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
+    ones = np.ones(len(members), dtype=np.int64)
+    counts = csr_array((ones, (members, level)), shape=(num_clusters, len(levels)))
     medians = []
-    for weights in _weight_blocks(int(members.max()) + 1, resampling, width=len(ordered)):
-        seen = np.cumsum(weights[:, members[order]], axis=1)
+    for weights in _weight_blocks(num_clusters, resampling, width=len(levels)):
+        seen = np.cumsum(weights @ counts, axis=1)
         total = seen[:, -1:]
         lower = np.argmax(seen >= (total + 1) // 2, axis=1)
         upper = np.argmax(seen >= total // 2 + 1, axis=1)
-        medians.append((ordered[lower] + ordered[upper]) / 2)
+        medians.append((levels[lower] + levels[upper]) / 2)
     return np.concatenate(medians)
 
 
@@ -118,6 +125,36 @@ def bootstrap_estimate(value: float, resampled: Floats, *, n: int, higher_is_bet
         high=float(high),
         n=n,
         interval="bootstrap",
+        higher_is_better=higher_is_better,
+    )
+
+
+def proportion_estimate(
+    value: float, resampled: Floats, *, n: int, higher_is_better: bool, num_trials: int | None = None
+) -> Estimate:
+    """A mean of values in [0, 1], with an interval that has a width also where all of them are 0 or all are 1.
+
+    There it is Clopper-Pearson's for no success, or no failure, of so many independent trials: for none of n the upper
+    end is 1 - 0.025^(1/n), about 3.7/n (the one-sided "rule of three" has 3/n). The trials are the clusters: it bounds
+    the share of clusters that hold another value, and so the mean.
+
+    Args:
+        value: The mean.
+        resampled: Its resamples, float64 [num_resamples].
+        n: Number of clusters, as published.
+        higher_is_better: Direction of improvement.
+        num_trials: Number of independent trials where it is not the number of clusters.
+    """
+    assert 0 <= value <= 1, f"a proportion must be in [0, 1], got {value}"
+    if 0 < value < 1:
+        return bootstrap_estimate(value, resampled, n=n, higher_is_better=higher_is_better)
+    width = 1 - QUANTILES[0] ** (1 / (num_trials or n))
+    return Estimate(
+        value=float(value),
+        low=0.0 if value == 0 else 1 - width,
+        high=width if value == 0 else 1.0,
+        n=n,
+        interval="exact",
         higher_is_better=higher_is_better,
     )
 

@@ -93,6 +93,17 @@ def test_gap_is_zero_for_captions_that_say_nothing():
     assert gap.low > 0
 
 
+def test_a_prefix_is_the_callers_and_names_another_score():
+    images, texts = embeddings(20, 4)
+    plain, prefixed = (scored(images, texts, prefix=prefix) for prefix in ("", "A photo depicts "))
+    assert (plain.prefix, prefixed.prefix) == ("", "A photo depicts ")
+    assert {f"{key}_prefixed" for key in plain.compute()} == set(prefixed.compute())
+    assert prefixed.compute()["clip_score_w_prefixed"] == plain.compute()["clip_score_w"]
+    assert not prefixed.compute()["clip_score_shuffled_prefixed"].higher_is_better
+    assert (plain.protocol()["prompt"], prefixed.protocol()["prompt"]) == ("", "A photo depicts ")
+    assert prefixed.protocol()["metric"] == "clip_score_prefixed"
+
+
 def test_pairs_of_one_sample_are_refused():
     with pytest.raises(ValueError, match="at least 2 test samples, got 1"):
         scored(*embeddings(5, 0), owner=torch.zeros(5)).compute()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from metrics.shared import bootstrap
 from metrics.shared.bootstrap import (
@@ -9,6 +10,7 @@ from metrics.shared.bootstrap import (
     bootstrap_estimate,
     group_labels,
     jackknife,
+    proportion_estimate,
     resampled_means,
     resampled_medians,
 )
@@ -79,6 +81,43 @@ def test_interval_covers_the_mean_of_clustered_data():
         estimate = bootstrap_estimate(values.mean(), resampled, n=60, higher_is_better=True)
         covered += estimate.low <= 0 <= estimate.high
     assert covered >= 87  # 95 expected; below 87 has a probability of 0.001
+
+
+@pytest.mark.parametrize("hits", [0, 30])
+def test_a_proportion_at_an_edge_has_the_interval_of_clopper_and_pearson(hits):
+    values = np.full(30, hits / 30)
+    resampled = resampled_means(values, np.arange(30), Resampling())
+    assert np.ptp(resampled) == 0, "which is why the bootstrap says nothing here"
+    estimate = proportion_estimate(values.mean(), resampled, n=30, higher_is_better=True)
+    expected = binomtest(hits, 30).proportion_ci(method="exact")
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    assert (estimate.value, estimate.n, estimate.interval) == (hits / 30, 30, "exact")
+
+
+def test_a_proportion_elsewhere_is_resampled():
+    values = (np.arange(40) < 3).astype(float)
+    resampled = resampled_means(values, np.arange(40), Resampling())
+    expected = bootstrap_estimate(values.mean(), resampled, n=40, higher_is_better=False)
+    assert proportion_estimate(values.mean(), resampled, n=40, higher_is_better=False) == expected
+
+
+def test_the_interval_at_an_edge_covers_a_rare_failure():
+    """2% of all clusters fail, with all their values; of 60 clusters often none does."""
+    covered = missed = 0
+    for repetition in range(200):
+        data = np.random.default_rng(repetition)
+        values = (data.random(60) >= 0.02).astype(float).repeat(3)
+        resampled = resampled_means(values, np.arange(60).repeat(3), Resampling(num_resamples=100))
+        estimate = proportion_estimate(values.mean(), resampled, n=60, higher_is_better=True)
+        if values.mean() == 1:
+            covered += estimate.low <= 0.98 <= estimate.high
+            missed += not resampled.min() <= 0.98 <= resampled.max()
+    assert covered == missed >= 30
+
+
+def test_a_proportion_is_one():
+    with pytest.raises(AssertionError, match=r"must be in \[0, 1\], got 1.5"):
+        proportion_estimate(1.5, np.ones(3), n=3, higher_is_better=True)
 
 
 def test_one_cluster_is_refused():
