@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.record import record
 from pipelines.refresh import refresh
 from pipelines.repro import repro
 from pipelines.scale import scale_names, switch
@@ -21,6 +22,7 @@ from pipelines.shared.stage import one_line_errors
 REPORT = Path("reports")
 EMBEDDED_SITE = Path("examples/site")
 SITE_BUILDER = Path("examples/build_site.py")
+REPORT_STAGE = "report"
 NUM_ROWS = 12
 
 
@@ -70,7 +72,10 @@ def main() -> None:
         params = load_params()
         build_sites(params)
         refresh_sources(params)
-        changed = repro(os.cpu_count() or 1)
+        jobs = os.cpu_count() or 1
+        changed = repro(jobs, without=(REPORT_STAGE,))
+        record()
+        changed += repro(jobs)
         minutes, seconds = divmod(round(time.monotonic() - start), 60)
         state = f"Done in {minutes} min {seconds} s." if changed else f"Everything is up to date ({seconds} s)."
         sys.stdout.write(f"\n{leaderboard_top()}\n\n{state} Report: {REPORT / 'index.html'}\n")

@@ -109,17 +109,10 @@ class PairedMeans(Paired):
         observed = abs(sums.sum()) if two_sided else sums.sum()
         rounding = 1e-12 * np.abs(sums).sum()
         reached = 1
-        for signs in self._signs():
+        for signs in sign_flips(self.n, self._seed):
             flipped = signs @ sums
             reached += int(np.count_nonzero((np.abs(flipped) if two_sided else flipped) >= observed - rounding))
         return reached / (NUM_FLIPS + 1)
-
-    def _signs(self) -> Iterator[Floats]:
-        """Blocks of +1 and -1, [block, number of samples]; the same for any block size."""
-        rng = np.random.default_rng((self._seed, 1))
-        block = max(1, BLOCK_ELEMENTS // self.n)
-        for start in range(0, NUM_FLIPS, block):
-            yield np.float64(2) * rng.integers(2, size=(min(block, NUM_FLIPS - start), self.n)) - 1
 
 
 class PairedJackknife(Paired):
@@ -156,6 +149,14 @@ class PairedJackknife(Paired):
         if not self.standard_error:
             return 0.5 if not distance else float(distance < 0)
         return float(stdtr(self._freedom, -distance / self.standard_error))
+
+
+def sign_flips(num_samples: int, seed: int) -> Iterator[Floats]:
+    """9,999 rows of +1 and -1 in blocks, [block, num_samples]; the same for any block size."""
+    rng = np.random.default_rng((seed, 1))
+    block = max(1, BLOCK_ELEMENTS // num_samples)
+    for start in range(0, NUM_FLIPS, block):
+        yield np.float64(2) * rng.integers(2, size=(min(block, NUM_FLIPS - start), num_samples)) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

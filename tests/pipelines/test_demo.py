@@ -6,17 +6,19 @@ from pathlib import Path
 import pytest
 
 from pipelines import demo
-from pipelines.shared.reporting.leaderboard import leaderboard_rows, write_leaderboard
-from tests.pipelines.shared.reporting.test_leaderboard import document
+from pipelines.shared.reporting.leaderboard import write_leaderboard
+from tests.pipelines.shared.reporting.test_leaderboard import rows_of
+from tests.pipelines.shared.reporting.world import RECALL, scored
 
 
 def test_top_of_the_leaderboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "REPORT", tmp_path)
-    write_leaderboard(tmp_path, leaderboard_rows({"a": document("a", 0.123456), "b": document("b", 2.0)}, ["recall"]))
+    rows = rows_of(scored("a", recall=0.125), scored("b", recall=0.8), columns=(RECALL,))
+    write_leaderboard(tmp_path, rows)
     lines = demo.leaderboard_top().splitlines()
     assert lines[0].split()[:3] == ["metric", "model", "pack"]
-    assert lines[1].split()[:4] == ["recall", "b", "web", "2"]
-    assert "0.1235" in lines[2]
+    assert lines[1].split()[:4] == [RECALL, "b", "web", "0.8"]
+    assert "0.125" in lines[2]
 
 
 def test_a_site_that_cannot_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from pipelines.shared.evaluation.scoring import EVIDENCE, PER_SAMPLE, detector_name, make_metric
+from pipelines.shared.evaluation.scoring import EVIDENCE, PER_SAMPLE, full_protocol, make_metric
 from pipelines.shared.evaluation.storing import read_index, read_inputs
 from pipelines.shared.manifests import read_manifest
 
@@ -53,7 +53,7 @@ def replay(document: Mapping[str, Any], folder: Path, scores: Sequence[str]) -> 
         with torch.no_grad():
             metric.update(**read_inputs(folder / EVIDENCE, index[name]["inputs"]))
         found = {score: estimate.as_dict() for score, estimate in metric.compute().items()}
-        protocol = {"detector": detector_name(metric, document["judge"]), **metric.protocol()}
+        protocol = full_protocol(metric, document["judge"], document["image_px"])
         of_all = [
             *_differing("protocol", protocol, document["protocols"][name]),
             *_differing_arrays(name, metric.per_sample(), published),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from pipelines.shared.evaluation.evidence import Evidence
+from pipelines.shared.evaluation.evidence import FEATURES, Evidence
 from pipelines.shared.evaluation.gallery import write_gallery
 from pipelines.shared.evaluation.settings import EvaluationEntry, ReferenceEntry
 from pipelines.shared.evaluation.split import HeldOut
@@ -23,6 +23,7 @@ PER_SAMPLE = "per_sample.safetensors"
 SAMPLES = "samples.json"
 EVIDENCE = "evidence"
 GALLERY = "gallery"
+PICTURES = FEATURES | {"images", "log_likelihoods"}
 
 
 def evaluate_run(
@@ -82,7 +83,8 @@ def score_evidence(
             "pack_sha256": evidence.split.pack_sha256,
             "samples_sha256": evidence.split.sha256,
             "seed": evidence.seed,
-            **_scores(key, {name: metric for name, (metric, _) in used.items()}, settings.judge),
+            "image_px": evidence.image_px,
+            **_scores(key, {name: metric for name, (metric, _) in used.items()}, settings.judge, evidence.image_px),
         }
         publish(key, evidence, metrics, used, out)
     return document
@@ -94,11 +96,19 @@ def make_metric(metrics: Mapping[str, Any], name: str) -> Any:
     return module.Metric(config)
 
 
-def detector_name(metric: Any, judge: str) -> str:
-    """The network, besides the scored one, that a metric's values depend on."""
+def full_protocol(metric: Any, judge: str, image_px: int) -> dict[str, str | int | float]:
+    """A metric's protocol, with what the evaluation adds to it.
+
+    Args:
+        metric: A metric that was computed.
+        judge: Key of the judge.
+        image_px: Side of the pictures that the model reads or makes, which detectors and pixel metrics see.
+    """
+    detector = judge if "pair_image_embeddings" in metric.inputs else ""
     if hasattr(metric, "detector"):
-        return metric.detector.name
-    return judge if "pair_image_embeddings" in metric.inputs else ""
+        detector = metric.detector.name
+    pictures = {"image_px": image_px} if PICTURES & {*metric.inputs} else {}
+    return {"detector": detector, **pictures, **metric.protocol()}
 
 
 def publish(
@@ -147,7 +157,7 @@ def samples_document(split: HeldOut) -> dict[str, Any]:
     }
 
 
-def _scores(key: str, metrics: Mapping[str, Any], judge: str) -> dict[str, Any]:
+def _scores(key: str, metrics: Mapping[str, Any], judge: str, image_px: int) -> dict[str, Any]:
     """Values with their intervals, which metric gave which, and their protocols."""
     scores: dict[str, Any] = {}
     groups, protocols = {}, {}
@@ -157,5 +167,5 @@ def _scores(key: str, metrics: Mapping[str, Any], judge: str) -> dict[str, Any]:
             raise ValueError(f"two metrics of {key} give the same score: {', '.join(sorted(twice))}")
         scores |= found
         groups[name] = list(found)
-        protocols[name] = {"detector": detector_name(metric, judge), **metric.protocol()}
+        protocols[name] = full_protocol(metric, judge, image_px)
     return {"scores": scores, "groups": groups, "protocols": protocols}

@@ -70,7 +70,7 @@ class HeldOut:
             sha256=digest_json(
                 [
                     [(sample.key, hashlib.sha256(sample.media).hexdigest()) for sample in samples],
-                    [caption.text for caption in captions],
+                    [(caption.text, caption.origin) for caption in captions],
                 ]
             ),
         )

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from pipelines.shared.decode import encode_image, open_image
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
-from pipelines.shared.pixels import square
-from pipelines.shared.reporting.models import picture_uri
-from pipelines.shared.shards import read_shard
-
-THUMBNAIL_PX = 96
+from pipelines.shared.reporting.thumbnails import thumbnails
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +45,7 @@ def recaption_rounds(data: Path, rounds: Mapping[str, Mapping[str, Any]], num_ex
         rows = [row for info in manifest.layers for row in read_layer(folder, info).to_pylist()]
         changed = [row for row in rows if any(candidate["origin"] == "web" for candidate in row["candidates"])]
         chosen = changed[:: max(len(changed) // num_examples, 1)][:num_examples]
-        pictures = _pictures(pack, {row["key"] for row in chosen})
+        pictures = thumbnails(pack, read_manifest(pack).shards, {row["key"] for row in chosen})
         examples = [
             CaptionExample(
                 key=row["key"],
@@ -64,15 +57,3 @@ def recaption_rounds(data: Path, rounds: Mapping[str, Mapping[str, Any]], num_ex
         details = manifest.details
         result.append(Round(key=key, texts=details["texts"], threshold=details["threshold"], examples=examples))
     return result
-
-
-def _pictures(pack: Path, keys: set[str]) -> dict[str, str]:
-    """Thumbnails of samples of a pack as data URIs."""
-    return {
-        sample.key: picture_uri(
-            encode_image(Image.fromarray(square(open_image(sample.media), THUMBNAIL_PX)), "webp", 80)
-        )
-        for info in read_manifest(pack).shards
-        for sample in read_shard(pack, info)
-        if sample.key in keys
-    }

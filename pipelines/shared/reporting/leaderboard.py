@@ -1,17 +1,22 @@
 """The leaderboard as rows, and as Markdown, CSV and JSON.
 
-One row per evaluation and score: model, pack that it was trained on, metric, detector, value, 95% interval, sample
-count, seed and digests.
+One row per evaluation and score: model, training, metric, detector, value, 95% interval, rank interval and tie group
+among comparable models, sample count, seed, digests and cost. Rows of a metric are ranked together where their
+`protocol_sha256` is equal, and only there.
 """
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_bytes, write_json
+from pipelines.shared.reporting.comparable import Comparable, scores_of
+from pipelines.shared.reporting.standing import Standing
+from pipelines.shared.reporting.trainings import Training, mark
 
 FIELDS = (
     "model",
@@ -30,59 +35,93 @@ FIELDS = (
     "model_sha256",
     "pack_sha256",
     "evaluation",
+    "rank_low",
+    "rank_high",
+    "tie_group",
+    "smallest_detectable",
+    "reference",
+    "marked",
+    "row",
+    "protocol_sha256",
+    "captions",
+    "num_train_samples",
+    "num_trained_parameters",
+    "samples_seen",
+    "train_seconds",
+    "device",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 SIGNIFICANT_DIGITS = 4
 ROUNDING = 1e-12
 
 
-def load_scores(folder: Path, evaluations: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score documents by evaluation, in the order given.
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """Comparable evaluations with the standings of their scores."""
 
-    Raises:
-        ValueError: An evaluation has not been run.
+    group: Comparable
+    standings: Mapping[str, Standing]
+
+
+def leaderboard_rows(
+    boards: Sequence[Board], columns: Sequence[str], trainings: Mapping[str, Training]
+) -> list[dict[str, Any]]:
+    """All rows: scores named in `columns` first and in that order; of a score board by board, the best model first.
+
+    Args:
+        boards: All boards; references come after the models of theirs.
+        columns: Names of scores.
+        trainings: Of every model and judge, by the key of its run.
     """
-    documents = {}
-    for key in evaluations:
-        path = folder / f"{key}.json"
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        documents[key] = json.loads(path.read_bytes())
-    return documents
-
-
-def leaderboard_rows(documents: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """All rows: scores named in `columns` first and in that order, within a score the best value first."""
-    rows = [
-        _row(document, group, name)
-        for document in documents.values()
-        for group, names in document["groups"].items()
-        for name in names
-    ]
     order = {name: place for place, name in enumerate(columns)}
+    found = []
+    for number, board in enumerate(boards):
+        for each in board.group.members:
+            for score in scores_of(each, board.group.metric):
+                row = _row(board, each, score, trainings)
+                best_first = -row["value"] if row["higher_is_better"] else row["value"]
+                place = order.get(score, len(order)), score, number, row["reference"] != "", best_first, each.key
+                found.append((place, row))
+    return [row for _, row in sorted(found, key=lambda item: item[0])]
 
-    def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        best_first = -row["value"] if row["higher_is_better"] else row["value"]
-        return order.get(row["metric"], len(order)), row["metric"], best_first, row["evaluation"]
 
-    return sorted(rows, key=place)
-
-
-def _row(document: Mapping[str, Any], group: str, name: str) -> dict[str, Any]:
+def _row(board: Board, scored: Scored, name: str, trainings: Mapping[str, Training]) -> dict[str, Any]:
+    document, metric = scored.document, board.group.metric
     score = document["scores"][name]
+    place = board.standings[name].places.get(scored.key)
+    training = trainings[document["model"]] if document["model"] else None
     return {
         "model": document["model"],
         "module": document["module"],
         "pack": document["trained_on"],
         "test_pack": document["pack"],
         "metric": name,
-        "detector": document["protocols"][group]["detector"],
+        "detector": document["protocols"][metric]["detector"],
         **{field: score[field] for field in ("value", "low", "high", "interval", "higher_is_better", "n")},
         "seed": document["seed"],
         "model_sha256": document["model_sha256"],
         "pack_sha256": document["pack_sha256"],
-        "evaluation": document["evaluation"],
+        "evaluation": scored.key,
+        "rank_low": place and place.best,
+        "rank_high": place and place.worst,
+        "tie_group": place and place.group,
+        "smallest_detectable": board.standings[name].smallest_detectable if place else None,
+        "reference": document["reference"],
+        "marked": mark(scored, metric, training, trainings[document["judge"]]) if training else "",
+        "row": f"{scored.key}/{name}",
+        "protocol_sha256": board.group.sha256,
+        "captions": mixture(training.captions) if training else "",
+        "num_train_samples": training and training.num_samples,
+        "num_trained_parameters": training and training.num_trained_parameters,
+        "samples_seen": training and training.samples_seen,
+        "train_seconds": training and training.seconds,
+        "device": training.device if training else "",
     }
+
+
+def mixture(captions: Mapping[str, float]) -> str:
+    """A mixing ratio of captions in words: `web 1, human 1`."""
+    return ", ".join(f"{origin} {weight:g}" for origin, weight in captions.items())
 
 
 def write_leaderboard(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -107,18 +146,47 @@ def inert(value: Any) -> Any:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of the main fields."""
-    lines = ["| metric | model | trained on | value | 95% interval | n | detector |", "|---|---|---|--:|---|--:|---|"]
+    """A Markdown table of the main fields; reference rows in italics, marks as footnotes below.
+
+    Rows of a metric were compared with each other where the beginnings of their protocols' digests are equal.
+    """
+    lines = [
+        "| metric | model | trained on | value | 95% interval | rank | tie group | smallest detectable | n | detector "
+        "| protocol |",
+        "|---|---|---|--:|---|---|--:|--:|--:|---|---|",
+    ]
+    notes = {text: number for number, text in enumerate(dict.fromkeys(row["marked"] for row in rows if row["marked"]))}
     for row in rows:
-        interval = f"{shown(row['low'])} to {shown(row['high'])}"
-        texts = [row["metric"], named(row), row["pack"], shown(row["value"]), interval, row["n"], row["detector"]]
+        name = f"*{named(row)}*" if row["reference"] else named(row)
+        texts = [
+            row["metric"],
+            name + (f" [{notes[row['marked']] + 1}]" if row["marked"] else ""),
+            row["pack"],
+            shown(row["value"]),
+            f"{shown(row['low'])} to {shown(row['high'])}",
+            ranked(row),
+            "" if row["tie_group"] is None else row["tie_group"],
+            "" if row["smallest_detectable"] is None else shown(row["smallest_detectable"]),
+            row["n"],
+            row["detector"],
+            row["protocol_sha256"][:8],
+        ]
         lines.append(f"| {' | '.join(str(text).replace('|', chr(92) + '|') for text in texts)} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *(f"[{number + 1}] {text}" for text, number in notes.items()), ""])
 
 
 def named(row: Mapping[str, Any]) -> str:
-    """The model, and the evaluation where it is not called like the model: one of several of it."""
+    """The model, and the evaluation where it is not called like the model: one of several of it; or the reference."""
+    if row["reference"]:
+        return f"{row['evaluation']} (reference: {row['reference']})"
     return row["model"] if row["evaluation"] == row["model"] else f"{row['model']} ({row['evaluation']})"
+
+
+def ranked(row: Mapping[str, Any]) -> str:
+    """The rank interval; empty where there is none."""
+    if row["rank_low"] is None:
+        return ""
+    return str(row["rank_low"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']} to {row['rank_high']}"
 
 
 def shown(value: float) -> str:

@@ -1,6 +1,5 @@
 """What each model is, what it was trained on, how training went, and what it makes."""
 
-import base64
 import importlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.reporting.curves import Plot, training_plot
+from pipelines.shared.reporting.thumbnails import data_uri
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +68,3 @@ def gallery(folder: Path) -> list[dict[str, Any]]:
             if name in item:
                 item[name] = data_uri(folder / item[name])
     return items
-
-
-def data_uri(path: Path) -> str:
-    """A WebP file as a `data:` URI, so that the page is one file."""
-    return picture_uri(path.read_bytes())
-
-
-def picture_uri(webp: bytes) -> str:
-    """WebP bytes as a `data:` URI."""
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -72,7 +72,7 @@ def test_generated_pictures_do_not_depend_on_batches(make) -> None:
 def test_distance_uses_the_metrics_own_detector(make) -> None:
     metric = fid.Metric(fid.Config(detector="random-vgg", projection=2, min_samples_per_dim=1, num_groups=5))
     metric.update(**make(Painter()).inputs(metric))
-    assert set(metric.compute()) == {"fd_random-vgg_p2", "fd_random-vgg_p2_unbiased"}
+    assert {"fd_random-vgg_p2", "fd_random-vgg_p2_unbiased"} <= set(metric.compute())
 
 
 def test_reconstruction(make) -> None:

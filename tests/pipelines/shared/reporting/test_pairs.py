@@ -1,34 +1,53 @@
-"""Paired differences: the interval covers the truth, and pairing makes it narrow."""
+"""Two evaluations compared score by score."""
 
-import numpy as np
+import pytest
 
-from pipelines.shared.reporting.pairs import PairedDifference, paired_interval
+from metrics.shared.bootstrap import Resampling
+from metrics.shared.paired import holm
+from pipelines.shared.comparing import compare
+from pipelines.shared.reporting.pairs import PairedDifference, paired_differences
+from tests.pipelines.shared.reporting.world import FD, MEDIAN, RECALL, scored
 
-
-def test_interval_of_a_known_mean() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for trial in range(100):
-        difference = rng.normal(0.3, 1.0, size=200)
-        low, high = paired_interval(difference, np.arange(200), seed=trial, num_resamples=400)
-        covered += low <= 0.3 <= high
-    assert 88 <= covered <= 99, "a 95% interval covers the truth about 95 times in 100"
+RESAMPLING = Resampling(num_resamples=200, seed=1)
 
 
-def test_values_of_one_sample_move_together() -> None:
-    difference = np.repeat(np.random.default_rng(1).normal(size=50), 8)
-    alone = paired_interval(difference, np.arange(400), seed=0, num_resamples=1000)
-    together = paired_interval(difference, np.repeat(np.arange(50), 8), seed=0, num_resamples=1000)
-    assert (together[1] - together[0]) > 2 * (alone[1] - alone[0])
+def test_differences_are_those_of_compare() -> None:
+    first, second = scored("a", recall=0.2), scored("b", recall=0.8)
+    found = paired_differences(first, second, (RECALL, MEDIAN, FD), RESAMPLING)
+    assert [each.metric for each in found] == [RECALL, FD], "of a median nothing is kept"
+    alone = [compare(first, second, name, RESAMPLING) for name in (RECALL, FD)]
+    for each, pair, adjusted in zip(found, alone, holm([pair.p_value() for pair in alone if pair]), strict=True):
+        assert pair and (each.difference, each.low, each.high) == (pair.value, pair.low, pair.high)
+        assert each.p_value == adjusted >= pair.p_value()
+    assert (found[0].first, found[0].second, found[0].verdict) == (0.2, 0.8, "better")
+    assert found[1].verdict == "no difference shown"
 
 
-def test_verdicts() -> None:
-    def verdict(low: float, high: float, higher_is_better: bool) -> str:
-        return PairedDifference(
-            metric="m", first=0, second=0, difference=0, low=low, high=high, higher_is_better=higher_is_better
-        ).verdict
+def test_what_cannot_be_compared_is_refused() -> None:
+    other = scored("other", about={"samples_sha256": "d" * 64})
+    with pytest.raises(ValueError, match=r"report\.pairs: .*samples_sha256"):
+        paired_differences(scored("a"), other, (RECALL,), RESAMPLING)
 
-    assert verdict(0.1, 0.2, True) == "better"
-    assert verdict(0.1, 0.2, False) == "worse"
-    assert verdict(-0.2, -0.1, False) == "better"
-    assert verdict(-0.1, 0.1, True) == "no difference shown"
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "higher_is_better", "verdict"),
+    [
+        (0.1, 0.01, True, "better"),
+        (0.1, 0.01, False, "worse"),
+        (-0.1, 0.01, False, "better"),
+        (-0.1, 0.06, False, "no difference shown"),
+    ],
+)
+def test_verdicts(difference: float, p_value: float, higher_is_better: bool, verdict: str) -> None:
+    each = PairedDifference(
+        metric="m",
+        first=0,
+        second=difference,
+        difference=difference,
+        low=0,
+        high=0,
+        p_value=p_value,
+        smallest_detectable=0.1,
+        higher_is_better=higher_is_better,
+    )
+    assert each.verdict == verdict

@@ -1,61 +1,236 @@
-"""All that a report reads, on disk and small: a filter, a pack, a round, a run, two evaluations; hostile captions."""
+"""All that a report reads, on disk and small: a crawl, a filter, a pack, a round, runs, evaluations, a reference, a
+gate, records; hostile captions."""
 
+import dataclasses
+import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow
+from PIL import Image
 from safetensors.numpy import save_file
 
-from pipelines.shared.layers import layer_schema, write_layer
-from pipelines.shared.manifests import Counts, Manifest, write_manifest
+from pipelines.shared.comparing import Scored
+from pipelines.shared.decode import encode_image
+from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
+from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
 from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
-from pipelines.shared.records import Caption
-from pipelines.shared.shards import describe
+from pipelines.shared.records import Caption, Sample
+from pipelines.shared.shards import describe, write_shard
 from tests.pipelines.shared.evaluation.fakes import write_pack
-from tests.pipelines.shared.reporting.test_leaderboard import document
 
-HOSTILE = '<script>alert(1)</script> \u202e=HYPERLINK("x") <img src=x onerror=alert(2)>'
-PICTURE = bytes.fromhex("524946462200000057454250565038200c000000300100009d012a0100010001c02625a00003700000")
+HOSTILE = '<script>window.canary = 1</script> \u202e=HYPERLINK("x") <img src=x onerror="window.canary = 2">'
+PICTURE = encode_image(Image.new("RGB", (8, 8), (200, 60, 20)), "webp")
+RECALL, FD, MEDIAN = "text_to_image_recall@1", "fd_lite0", "text_to_image_median_rank"
+NUM_SAMPLES = 40
+NUM_GROUPS = 10
+LITE0 = "1" * 64
 
 
-def build(tmp_path: Path) -> dict[str, Any]:
-    """Write everything into the working directory; returns the params."""
-    write_manifest(
-        tmp_path / "data" / "crawl" / "site",
-        Manifest(stage="crawl", instance="site", settings_digest="0", counts=Counts(num_in=4, kept=4)),
-    )
-    write_decisions(tmp_path / "data" / "filter" / "base")
-    write_pack(tmp_path / "data" / "pack" / "web")
-    write_round(tmp_path / "data" / "recaption" / "first")
-    for key, shift in (("first", 0.0), ("second", 0.2)):
-        write_evaluation(tmp_path, key, shift)
+def build(root: Path) -> dict[str, Any]:
+    """Write everything into a folder; returns the params."""
+    write_crawl(root / "data" / "crawl" / "site")
+    write_decisions(root / "data" / "filter" / "base")
+    write_web_pack(root / "data" / "pack" / "web")
+    write_round(root / "data" / "recaption" / "first")
+    for key, recall in (("first", 0.2), ("second", 0.8), ("third", 0.75)):
+        write_run(root / "runs" / key, key)
+        write_scored(root, scored(key, recall=recall))
+    write_scored(root, scored("noise", recall=0.0, about={"model": "", "reference": "shuffled", "trained_on": ""}))
+    write_records(root / "scores" / "records.jsonl")
+    write_gate(root / "scores" / "gates" / "main")
+    evaluations: dict[str, Any] = {"first": {}, "second": {}, "third": {}}
     return {
         "seed": 0,
-        "sources": {"site": {}},
+        "sources": {"site": {"module": "html_site"}},
         "filters": {"base": {"sources": ("site",)}},
-        "packs": {"web": {}},
+        "packs": {"web": {"filter": "base"}},
         "recaptions": {"first": {"pack": "web"}},
-        "evaluations": {"first": {}, "second": {}},
-        "report": {"title": f"Report {HOSTILE}", "columns": ("recall",), "pairs": (("first", "second"),)},
+        "evaluations": evaluations,
+        "references": {"noise": {}},
+        "retrain": {"gates": {"main": {}}},
+        "report": {
+            "title": f"Report {HOSTILE}",
+            "columns": (RECALL, FD, MEDIAN),
+            "pairs": (("first", "second"),),
+            "licences": {"site": "CC0-1.0"},
+        },
     }
+
+
+def scored(
+    key: str, *, recall: float = 0.5, fd: float = 2.0, about: Mapping[str, Any] | None = None, seed: int = 0
+) -> Scored:
+    """An evaluation: hits of 40 captions, a distance with its jackknife, and a median, of which nothing is kept.
+
+    Args:
+        key: Its name.
+        recall: Share of the captions that are hit; the same captions for every share, and more for a larger one.
+        fd: The distance.
+        about: What differs in the document.
+        seed: Of the metrics; part of the protocol.
+    """
+    order = np.random.default_rng(5).permutation(NUM_SAMPLES)
+    hits = (order < recall * NUM_SAMPLES).astype(np.float64)
+    left_out = fd + 0.01 * np.random.default_rng(6).normal(size=NUM_GROUPS)
+
+    def score(value: float, half_width: float, higher_is_better: bool) -> dict[str, Any]:
+        ends = {"low": value - half_width, "high": value + half_width}
+        return {"value": value, **ends, "n": 40, "interval": "bootstrap", "higher_is_better": higher_is_better}
+
+    document = {
+        "evaluation": key,
+        "reference": "",
+        "model": key,
+        "module": "vae",
+        "trained_on": "web",
+        "pack": "web",
+        "seed": 0,
+        "judge": "first",
+        "judge_sha256": b"first".hex().ljust(64, "0"),
+        "model_sha256": key.encode().hex().ljust(64, "0"),
+        "pack_sha256": "b" * 64,
+        "samples_sha256": "c" * 64,
+        "scores": {
+            RECALL: score(float(hits.mean()), 0.1, True),
+            MEDIAN: score(7.0, 1.0, False),
+            FD: score(fd, 0.2, False),
+        },
+        "groups": {"retrieval": [RECALL, MEDIAN], "distance": [FD]},
+        "protocols": {
+            "retrieval": {"metric": "retrieval", "estimator": "exact", "seed": seed, "detector": ""},
+            "distance": {
+                "metric": FD,
+                "estimator": "frechet",
+                "seed": seed,
+                "detector": "lite0",
+                "detector_sha256": LITE0,
+            },
+        },
+        **(about or {}),
+    }
+    values = {
+        f"retrieval/{RECALL}": hits,
+        "retrieval/text_to_image_owner": np.arange(NUM_SAMPLES),
+        f"distance/{FD}_leave_one_group_out": left_out,
+    }
+    return Scored(key=key, document=document, values=values)
+
+
+def write_scored(root: Path, evaluation: Scored) -> None:
+    """An evaluation's files, with the gallery that the page shows."""
+    (root / "scores").mkdir(parents=True, exist_ok=True)
+    (root / "scores" / f"{evaluation.key}.json").write_text(json.dumps(evaluation.document))
+    folder = root / "data" / "evaluate" / evaluation.key
+    write_gallery(folder / "gallery", HOSTILE)
+    save_file(dict(evaluation.values), folder / "per_sample.safetensors")
+    document = {
+        "samples": [{"key": f"{row:020x}", "source": "site" if row < 32 else "tiny"} for row in range(NUM_SAMPLES)],
+        "captions": [{"owner": row, "origin": "human" if row % 2 else "web"} for row in range(NUM_SAMPLES)],
+    }
+    (folder / "samples.json").write_text(json.dumps(document))
+
+
+def write_gallery(folder: Path, caption: str) -> None:
+    """One item."""
+    folder.mkdir(parents=True)
+    (folder / "a.webp").write_bytes(PICTURE)
+    items = [{"key": "0", "picture": "a.webp", "captions": [caption], "written": caption, "nearest": caption}]
+    (folder / "gallery.json").write_text(json.dumps(items))
+
+
+def write_run(folder: Path, key: str, base: Mapping[str, str] | None = None) -> None:
+    """A run without weights: config, history and card."""
+    folder.mkdir(parents=True)
+    config = {
+        "format_version": 1,
+        "key": key,
+        "module": "vae",
+        "model_sha256": key.encode().hex().ljust(64, "0"),
+        "capabilities": ["reconstruct"],
+        "pack": {"key": "web", "num_train_samples": 5, "captions": {"web": 1}},
+        "base": base or {},
+        "packaged_sha256": {} if base else {"some-package/file": LITE0 if key == "third" else "0" * 64},
+        "step": 10,
+        "training": {"batch_size": 4},
+        "num_parameters": 1234,
+        "num_trained_parameters": 234,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "history.csv").write_text("step,train/loss\n1,2.0\n2,1.0\n")
+    card = f"---\nlibrary_name: vignette\ntags: [vignette, vae]\n---\n\n# {key}\n\n| | |\n|---|---|\n| Can | all |\n"
+    (folder / "README.md").write_text(card)
+
+
+def write_crawl(folder: Path) -> None:
+    """Four links: two good ones, one that is not there, one with a short caption; captions are hostile."""
+    rows: list[dict[str, Any]] = []
+    samples = []
+    captions = (Caption(text=HOSTILE, origin="web"), Caption(text="a grey square", origin="human"))
+    for index, reason in enumerate(("", "", "http_404", "")):
+        key, url = f"{index:020x}", f"http://localhost/{index}.png"
+        texts = [{**caption.as_dict(), "scores": []} for caption in captions]
+        rows.append({"key": key, "url": url, "captions": texts, "reason": reason})
+        if not reason:
+            media = io.BytesIO()
+            Image.new("RGB", (200, 50), (60 * index, 0, 0)).save(media, "PNG")
+            samples.append(Sample(key=key, extension="png", media=media.getvalue(), captions=captions))
+    fields = {"url": pyarrow.string(), "captions": pyarrow.list_(CAPTION_TYPE), "reason": pyarrow.string()}
+    count = write_layer(folder / "00000.parquet", rows, layer_schema(fields))
+    write_shard(folder / "00000.tar", samples)
+    counts = Counts(num_in=4, kept=3, failed={"http_404": 1})
+    write_manifest(
+        folder,
+        Manifest(
+            stage="crawl",
+            instance="site",
+            settings_digest="0",
+            counts=counts,
+            shards=(describe(folder / "00000.tar", folder, len(samples)),),
+            layers=(describe(folder / "00000.parquet", folder, count),),
+        ),
+    )
 
 
 def write_decisions(folder: Path) -> None:
     """Four links of one source: one kept for training, one for the test, two lost."""
     outcomes = [("", "train"), ("", "test"), ("crawl:http_404", ""), ("few_words", "")]
     rows = [
-        {"key": f"{index:020x}", "kept": not reason, "reason": reason, "split": split}
+        {
+            "key": f"{index:020x}",
+            "kept": not reason,
+            "reason": reason,
+            "split": split,
+            "captions_kept": [] if reason else [0, 1],
+        }
         for index, (reason, split) in enumerate(outcomes)
     ]
-    fields = {"kept": pyarrow.bool_(), "reason": pyarrow.string(), "split": pyarrow.string()}
+    fields = {
+        "kept": pyarrow.bool_(),
+        "reason": pyarrow.string(),
+        "split": pyarrow.string(),
+        "captions_kept": pyarrow.list_(pyarrow.int32()),
+    }
     count = write_layer(folder / "site" / "00000.parquet", rows, layer_schema(fields))
     info = describe(folder / "site" / "00000.parquet", folder, count)
     counts = Counts(num_in=4, kept=2, rejected={"few_words": 1}, failed={"crawl:http_404": 1})
     write_manifest(
         folder, Manifest(stage="filter", instance="base", settings_digest="0", counts=counts, layers=(info,))
     )
+
+
+def write_web_pack(folder: Path) -> None:
+    """The pack of the evaluation's tests, with the details that `pack` writes."""
+    manifest = read_manifest(write_pack(folder))
+    details = {
+        "media": "image",
+        "splits": {"train": 11, "val": 0, "test": 11},
+        "num_captions": {"human": 34, "synthetic": 0, "web": 22},
+    }
+    write_manifest(folder, dataclasses.replace(manifest, details=details))
 
 
 def write_round(folder: Path) -> None:
@@ -86,27 +261,69 @@ def write_round(folder: Path) -> None:
     )
 
 
-def write_evaluation(root: Path, key: str, shift: float) -> None:
-    run = root / "runs" / key
-    run.mkdir(parents=True)
-    config = {
-        "pack": {"key": "web", "num_train_samples": 5, "captions": {"web": 1}},
-        "base": {},
-        "packaged_sha256": {"some-package/file": "0" * 64},
-        "step": 10,
-        "training": {"batch_size": 4},
-        "num_parameters": 1234,
-        "num_trained_parameters": 234,
+def record(evaluation: Scored, day: int, seconds: float | None = None) -> dict[str, Any]:
+    """A record of the leaderboard's history."""
+    device = "cpu" if seconds else ""
+    about = {"recorded": f"2030-01-{day:02d}", "revision": f"{day:040x}", "train_seconds": seconds, "device": device}
+    return {**about, "document": evaluation.document}
+
+
+def write_records(path: Path) -> None:
+    """Three records of one evaluation; before the third the test samples changed."""
+    records = [
+        record(scored("second", recall=0.5), 1),
+        record(scored("second", recall=0.8), 2, seconds=120.0),
+        record(scored("second", recall=0.7, about={"samples_sha256": "d" * 64}), 3),
+    ]
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in records))
+
+
+def write_gate(folder: Path, champion: str = "first", challenger: str = "second") -> None:
+    """A decision with both galleries."""
+    write_gallery(folder / "champion", HOSTILE)
+    write_gallery(folder / "challenger", HOSTILE)
+    shared = {"higher_is_better": True, "n": 40, "smallest_detectable": 0.1, "samples_needed": None, "note": ""}
+    outcomes: Sequence[dict[str, Any]] = [
+        {
+            **shared,
+            "score": RECALL,
+            "role": "improve",
+            "outcome": "won",
+            "champion": 0.2,
+            "challenger": 0.8,
+            "margin": 0.01,
+            "gain": 0.6,
+            "low": 0.4,
+            "high": 0.75,
+            "p_value": 0.0002,
+        },
+        {
+            **shared,
+            "score": MEDIAN,
+            "role": "report",
+            "outcome": "shown",
+            "higher_is_better": False,
+            "champion": 7.0,
+            "challenger": 7.0,
+            "margin": None,
+            "gain": 0.0,
+            "low": None,
+            "high": None,
+            "p_value": None,
+            "n": None,
+            "smallest_detectable": None,
+        },
+    ]
+    document = {
+        "format_version": 1,
+        "gate": "main",
+        "evaluation": challenger,
+        "verdict": "promote",
+        "reasons": [f"{RECALL} gains more than 0.01 {HOSTILE}"],
+        "outcomes": outcomes,
+        "samples_needed": 0,
+        "champion": {"run": champion, "model_sha256": "1" * 64, "version": "v0.1.0"},
+        "challenger": {"run": challenger, "model_sha256": "2" * 64},
+        "test": {"num_samples": 42, "num_excluded": 2},
     }
-    (run / "config.json").write_text(json.dumps(config))
-    (run / "history.csv").write_text("step,train/loss\n1,2.0\n2,1.0\n")
-    gallery = root / "data" / "evaluate" / key / "gallery"
-    gallery.mkdir(parents=True)
-    (gallery / "a.webp").write_bytes(PICTURE)
-    items = [{"key": "0", "picture": "a.webp", "captions": [HOSTILE], "written": HOSTILE, "nearest": HOSTILE}]
-    (gallery / "gallery.json").write_text(json.dumps(items))
-    values = np.linspace(0, 1, 40) + shift
-    save_file({"retrieval/recall": values}, gallery.parent / "per_sample.safetensors")
-    (root / "scores").mkdir(exist_ok=True)
-    text = json.dumps({**document(key, 0.5 + shift), "samples_sha256": "same", "module": "vae"})
-    (root / "scores" / f"{key}.json").write_text(text)
+    (folder / "gate.json").write_text(json.dumps(document))
