@@ -17,12 +17,16 @@ STAGES = {
 COMMANDS = {
     "demo": "run the whole pipeline, then show the top of the leaderboard",
     "repro": "run every stage that is not up to date, several at a time",
+    "retrain": "the scheduled job: refresh, rebuild what changed, let gates decide, report",
+    "promote": "put a challenger in the champion's place",
+    "rollback": "put an older champion in use again",
     "scale": "switch params.yaml to another scale",
     "refresh": "note what the sources are now in sources.lock",
     "record": "append the present scores to the leaderboard's history",
     "replay": "compute a row of the leaderboard again and compare it to the last bit",
     "verify": "hash everything again and compare with the manifests",
     "explain": "tell one sample's life from URL to captions",
+    "doctor": "look for the traps that are known to bite such pipelines",
 }
 
 
