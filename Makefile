@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint format chaos clean
+.PHONY: help setup setup-test demo test lint format chaos bench-metrics clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger corpora
 	@$(BIN)/vignette demo --scale $(SCALE)
@@ -28,6 +28,9 @@ format: setup-test ## let ruff format the code
 
 chaos: setup-test ## kill crawls, builds and trainings at random moments and compare what comes out
 	$(BIN)/pytest -m slow tests/chaos
+
+bench-metrics: setup-test ## speed and memory of the metrics against other libraries: a table, and reports/bench/metrics.json
+	$(BIN)/python -W ignore -m tests.benchmarks.metrics
 
 setup: $(READY) ## virtual environment with the pinned dependencies
 

@@ -11,18 +11,16 @@ the classifier has 1008 outputs, there is no auxiliary head.
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import inception as tv
 
-INPUT_PX = 299
 _average_pool = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
 _max_pool = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
 
 
 class InceptionFeatures(nn.Module):
-    """uint8 [B, 3, H, W] -> float32 [B, 2048]."""
+    """float32 [B, 3, 299, 299] in [0, 255] -> float32 [B, 2048]."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         """Raises RuntimeError when the weights are not those of this network."""
@@ -36,31 +34,8 @@ class InceptionFeatures(nn.Module):
         self.network = network.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of uint8 images of any size."""
-        return self.network((tf1_bilinear(images.float(), INPUT_PX) - 128) / 128)
-
-
-def tf1_bilinear(images: Tensor, size_px: int) -> Tensor:
-    """Bilinear resize as TensorFlow 1 did it: output i is sampled at i * side / size_px, without antialiasing.
-
-    Images larger than `size_px` alias; the published scores were made this way (Parmar et al. 2022, arXiv:2104.11222).
-
-    Args:
-        images: float [B, C, H, W].
-        size_px: Side of the result.
-
-    Returns:
-        [B, C, size_px, size_px], unclipped and unrounded.
-    """
-    for axis in (3, 2):
-        side_px = images.shape[axis]
-        position = torch.arange(size_px, device=images.device) * (torch.tensor(side_px) / size_px).to(images.device)
-        low = position.long()
-        high = (low + 1).clamp(max=side_px - 1)
-        frac = (position - low).view(-1, *[1] * (3 - axis))
-        first, second = images.index_select(axis, low), images.index_select(axis, high)
-        images = first + (second - first) * frac
-    return images
+        """Features of images of the network's size."""
+        return self.network((images - 128) / 128)
 
 
 def _pooling(block: type[nn.Module], pool: Callable[[Tensor], Tensor]) -> type[nn.Module]:

@@ -5,9 +5,17 @@ import pytest
 import torch
 
 from metrics.fid import Config, Metric
-from metrics.shared.frechet import FeatureSet, frechet_distance, frechet_jackknife, random_projection
+from metrics.shared.frechet import (
+    FeatureSet,
+    frechet_distance,
+    frechet_infinity,
+    frechet_jackknife,
+    random_projection,
+)
+from metrics.shared.protocol import differences
 
 RANDOM = {"detector": "random-vgg", "projection": 8}
+FILE = {"weights_file": "w.pth", "weights_sha256": "a" * 64}
 
 
 def gaussians(num_rows: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -31,8 +39,12 @@ def scored(config: Config, num_rows: int = 100, seed: int = 0) -> Metric:
         ({}, "fd_efficientnet-lite0_p32"),
         ({"projection": 0}, "fd_efficientnet-lite0"),
         ({"detector": "random-vgg", "projection": 16}, "fd_random-vgg_p16"),
-        ({"detector": "inception", "projection": 0, "weights_file": "w.pth", "weights_sha256": "a" * 64}, "fid"),
-        ({"detector": "inception", "weights_file": "w.pth", "weights_sha256": "a" * 64}, "fd_inception_p32"),
+        (FILE | {"detector": "inception", "projection": 0}, "fid"),
+        (FILE | {"detector": "inception"}, "fd_inception_p32"),
+        (FILE | {"detector": "inception", "projection": 0, "resize": "clean"}, "fid_clean"),
+        (FILE | {"detector": "inception", "resize": "torch-antialias"}, "fd_inception-torch-antialias_p32"),
+        (FILE | {"detector": "open-clip", "architecture": "ViT-B-32"}, "fd_open-clip-vit-b-32_p32"),
+        ({"resize": "tf1"}, "fd_efficientnet-lite0-tf1_p32"),
     ],
 )
 def test_only_inception_as_it_is_gives_fid(settings, key):
@@ -42,19 +54,25 @@ def test_only_inception_as_it_is_gives_fid(settings, key):
 def test_results_are_the_distance_and_its_jackknife():
     metric = scored(Config(**RANDOM))
     values, protocol = metric.compute(), metric.protocol()
-    assert tuple(values) == ("fd_random-vgg_p8", "fd_random-vgg_p8_unbiased")
+    assert tuple(values) == ("fd_random-vgg_p8", "fd_random-vgg_p8_unbiased", "fd_random-vgg_p8_infinity")
     one, other = (metric.rows(name).double() @ random_projection(64, 8, 0) for name in metric.inputs)
-    plain, unbiased = values.values()
-    assert plain.value == pytest.approx(frechet_distance(FeatureSet.of(one), FeatureSet.of(other)))
+    plain, unbiased, infinity = values.values()
+    assert plain.value == pytest.approx(frechet_distance(FeatureSet(one), FeatureSet(other)))
     result, left_out = frechet_jackknife(one, other, 10, 0)
     assert unbiased.value == pytest.approx(result.unbiased)
     assert unbiased.value < plain.value
-    for estimate in (plain, unbiased):
-        assert estimate.high - estimate.value == pytest.approx(result.half_width)
+    extrapolated = frechet_infinity(one, other, 0)
+    assert infinity.value == pytest.approx(extrapolated.value)
+    for estimate, half_width in (
+        (plain, result.half_width),
+        (unbiased, result.half_width),
+        (infinity, extrapolated.half_width(result)),
+    ):
+        assert estimate.high - estimate.value == pytest.approx(half_width)
         assert (estimate.n, estimate.interval, estimate.higher_is_better) == (100, "jackknife", False)
     assert np.array_equal(metric.per_sample()["fd_random-vgg_p8_leave_one_group_out"], left_out)
     assert protocol["detector_sha256"] == metric.detector.digest
-    assert (protocol["resize"], protocol["projection"]) == ("bicubic-antialiased-64px", 8)
+    assert (protocol["resize"], protocol["projection"]) == ("clean-64px", 8)
     assert (protocol["num_reference"], protocol["num_generated"]) == (100, 100)
 
 
@@ -63,8 +81,7 @@ def test_identity_projection_changes_nothing():
     one, other, _ = gaussians(500, 64, 0)
     rotation = random_projection(64, 64, 0)
     plain, rotated = (
-        frechet_distance(FeatureSet.of(a), FeatureSet.of(b))
-        for a, b in ((one, other), (one @ rotation, other @ rotation))
+        frechet_distance(FeatureSet(a), FeatureSet(b)) for a, b in ((one, other), (one @ rotation, other @ rotation))
     )
     assert rotated == pytest.approx(plain, rel=1e-9)
 
@@ -82,6 +99,19 @@ def test_unbiased_interval_covers_the_truth(rows_per_dim):
     assert covered >= 34  # 38 expected; below 34 has a probability of 0.014
     assert np.mean(unbiased) == pytest.approx(truth, rel=0.15)
     assert np.mean(plain) > 1.4 * truth
+
+
+def test_a_resize_belongs_to_the_protocol():
+    protocols = [scored(Config(**RANDOM, resize=rule)).protocol() for rule in ("", "clean", "torch")]
+    assert protocols[0] == protocols[1], "its usual rule by name"
+    assert [protocol["resize"] for protocol in protocols] == ["clean-64px", "clean-64px", "torch-64px"]
+
+
+def test_an_architecture_belongs_to_the_protocol():
+    tower = FILE | {"detector": "open-clip", "projection": 8}
+    protocols = [scored(Config(**tower, architecture=name)).protocol() for name in ("ViT-B-32", "ViT-B-32-quickgelu")]
+    assert differences(*protocols) == ("architecture", "metric")
+    assert "architecture" not in scored(Config(**RANDOM)).protocol()
 
 
 def test_too_few_samples_per_dimension_are_refused_and_would_be_wrong():
@@ -120,6 +150,10 @@ def test_features_of_another_detector_are_refused():
         ({"num_groups": 2}, "num_groups must be at least 5"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"detector": "inception"}, "inception needs weights_file"),
+        ({"resize": "bicubic"}, "resize must be one of clean, tf1, torch"),
+        ({"architecture": "ViT-B-32"}, "architecture must be empty for efficientnet-lite0"),
+        (FILE | {"detector": "open-clip"}, "architecture: open_clip has no ''"),
+        (FILE | {"detector": "open-clip", "architecture": "roberta-ViT-B-32"}, "open_clip fetches the settings"),
     ],
 )
 def test_settings_are_checked(settings, message):

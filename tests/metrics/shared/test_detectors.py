@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage import data
 
-from metrics.shared.detectors import DETECTORS, LITE0_FILE, DetectorSpec, _packaged_weights
+from metrics.shared.detectors import CPU_BATCH, DETECTORS, LITE0_FILE, DetectorSpec, _packaged_weights
 from metrics.shared.frechet import FeatureSet, frechet_distance, random_projection
 
 PACKAGED = ("efficientnet-lite0", "random-vgg")
@@ -60,10 +60,34 @@ def test_features_have_the_declared_form(detector):
     assert (detector.digest, detector.input_px, detector.resize) == (kind.digest, kind.input_px, kind.resize)
 
 
-def test_features_do_not_depend_on_the_batch(detector):
-    images = patches(5)
+def test_features_do_not_depend_on_the_batch_by_a_bit(detector):
+    """One by one, all at once, in another order, beside other images."""
+    images, order = patches(6), torch.tensor([2, 5, 0, 4, 3, 1])
     alone = torch.cat([detector(image[None]) for image in images])
-    assert torch.allclose(detector(images), alone, rtol=1e-4, atol=1e-4 * alone.abs().max().item())
+    assert torch.equal(detector(images), alone)
+    assert torch.equal(detector(images[order]), alone[order])
+    assert torch.equal(detector(torch.cat([255 - images[:1], images[1:]]))[1:], alone[1:])
+    assert detector(images[:0]).shape == (0, detector.num_features)
+
+
+@pytest.mark.parametrize("count", [0, 1, CPU_BATCH, CPU_BATCH + 1])
+def test_all_batches_are_full(count):
+    detector, seen = DetectorSpec(name="random-vgg").load(), []
+    detector._network = lambda inputs: seen.append(len(inputs)) or torch.zeros(len(inputs), 64)
+    assert detector(torch.zeros(count, 3, 8, 8, dtype=torch.uint8)).shape == (count, 64)
+    assert set(seen) == {CPU_BATCH}
+
+
+def test_another_resize_is_another_identity_and_other_features():
+    usual, other = DetectorSpec(name="random-vgg"), DetectorSpec(name="random-vgg", resize="torch")
+    assert usual == DetectorSpec(name="random-vgg", resize="clean")
+    assert (usual.resize, usual.label, other.label) == ("clean", "random-vgg", "random-vgg-torch")
+    assert usual.identity != other.identity
+    images = patches(2, side_px=100)
+    ours, theirs = usual.load()(images), other.load()(images)
+    assert (ours - theirs).abs().max() > 0.01 * ours.abs().max()
+    with pytest.raises(ValueError, match="resize must be one of clean, tf1"):
+        DetectorSpec(name="random-vgg", resize="bilinear")
 
 
 def test_noise_raises_the_distance(detector):
@@ -73,7 +97,7 @@ def test_noise_raises_the_distance(detector):
     noise = torch.randn(rest.shape, generator=generator)
     damaged = [(rest + scale * noise).round().clamp(0, 255).byte() for scale in (0, 40, 120)]
     projection = random_projection(detector.num_features, 2, seed=0)
-    sets = [FeatureSet.of(detector(batch).double() @ projection) for batch in (reference, *damaged)]
+    sets = [FeatureSet(detector(batch).double() @ projection) for batch in (reference, *damaged)]
     clean, some, much = (frechet_distance(sets[0], other) for other in sets[1:])
     assert clean < some < much
 
@@ -89,7 +113,7 @@ def test_random_vgg_has_no_trained_weights_and_keeps_scale():
 
 
 def test_unknown_name_lists_the_names():
-    with pytest.raises(ValueError, match="one of efficientnet-lite0, inception, random-vgg, got 'dino'"):
+    with pytest.raises(ValueError, match="one of efficientnet-lite0, inception, open-clip, random-vgg, got 'dino'"):
         DetectorSpec(name="dino")
 
 

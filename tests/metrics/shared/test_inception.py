@@ -6,11 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 from torchvision.models.inception import Inception3
 
 from metrics.shared.detectors import DetectorSpec
-from metrics.shared.inception import tf1_bilinear
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +59,3 @@ def test_pickled_code_is_not_run(tmp_path):
     torch.save({"conv.weight": DetectorSpec(name="random-vgg")}, path)
     with pytest.raises(Exception, match="Weights only load failed"):
         DetectorSpec(name="inception", weights_file=str(path), weights_sha256=sha256(path)).load()
-
-
-@pytest.mark.parametrize(("height_px", "width_px"), [(16, 24), (64, 48), (299, 299)])
-def test_resize_is_that_of_tensorflow_1(height_px, width_px):
-    images = 255 * torch.rand(1, 2, height_px, width_px, generator=torch.Generator().manual_seed(0))
-    theirs = interpolate_bilinear_2d_like_tensorflow1x(images, size=(299, 299), align_corners=False)
-    assert torch.allclose(tf1_bilinear(images, 299), theirs, atol=1e-3)
-
-
-def test_resize_samples_from_the_corner():
-    """Doubling keeps every pixel and puts means between them; the last is repeated."""
-    row = torch.tensor([0.0, 10, 30]).view(1, 1, 1, 3).expand(1, 1, 3, 3)
-    assert tf1_bilinear(row, 6)[0, 0, 0].tolist() == [0, 5, 10, 20, 30, 30]
