@@ -8,30 +8,31 @@ What is run, skipped, cached and locked is DVC's business; what comes out is wha
 import argparse
 import ctypes
 import json
+import math
 import os
 import re
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.files import write_bytes
+from pipelines.shared.programs import find_dvc, said
 from pipelines.shared.stage import STATE, one_line_errors, single_run
 
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
 LIBC = ctypes.CDLL(None)
-LOCK = Path("dvc.lock")
 SAVED_LOCK = STATE / "dvc.lock"
-MD5_DIGITS = 32
+DVC_FILE = ".dvc"
+
+
+class OutOfTimeError(Exception):
+    """The time was used up before everything was done; what was begun was let finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Graph:
 
     needs: Mapping[str, frozenset[str]]
 
-    def affected(self, changed: Sequence[str]) -> set[str]:
+    def affected(self, changed: Collection[str]) -> set[str]:
         """The changed stages and all behind them."""
         found = set(changed) & self.needs.keys()
         while more := {name for name, needs in self.needs.items() if name not in found and needs & found}:
@@ -77,9 +78,9 @@ class Running:
 class Scheduler:
     """Runs stages as soon as what they need is done."""
 
-    def __init__(self, graph: Graph, todo: set[str], jobs: int, dvc: str) -> None:
-        """Nothing runs yet."""
-        self.graph, self.todo, self.jobs, self.dvc = graph, set(todo), jobs, dvc
+    def __init__(self, graph: Graph, todo: set[str], jobs: int, dvc: str, deadline: float = math.inf) -> None:
+        """Nothing runs yet; after `deadline` of the monotonic clock nothing new is started."""
+        self.graph, self.todo, self.jobs, self.dvc, self.deadline = graph, set(todo), jobs, dvc, deadline
         self.heights = graph.heights()
         self.total, self.done = len(todo), 0
         self.running: dict[IO[bytes], Running] = {}
@@ -91,6 +92,7 @@ class Scheduler:
 
         Raises:
             ValueError: A stage failed; those that ran beside it were let finish.
+            OutOfTimeError: Some were not started in time.
         """
         try:
             while self.start() or self.running:
@@ -107,13 +109,15 @@ class Scheduler:
                 f"{', '.join(self.failed)} failed (see above); mend it and run the same command again, "
                 "it goes on from there"
             )
+        if self.todo:
+            raise OutOfTimeError(f"{self.done} of {self.total} stages are done, not {', '.join(sorted(self.todo))}")
 
     def start(self) -> bool:
         """Start what can be started; whether anything was."""
         waiting = self.todo - {each.name for each in self.running.values()}
         ready = sorted(name for name in waiting if not self.graph.needs[name] & self.todo)
         ready.sort(key=lambda name: -self.heights[name])
-        free = 0 if self.failed else self.jobs - len(self.running)
+        free = 0 if self.failed or time.monotonic() >= self.deadline else self.jobs - len(self.running)
         for name in ready[: max(free, 0)]:
             process = subprocess.Popen(
                 [self.dvc, "--wait-for-lock", "repro", "--single-item", "--quiet", name],
@@ -150,41 +154,52 @@ class Scheduler:
         sys.stderr.flush()
 
 
-def find_dvc() -> str:
-    """The `dvc` beside this interpreter, which is also put first on PATH for the stages' `python3`.
-
-    Raises:
-        ValueError: There is none.
-    """
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    dvc = shutil.which("dvc")
-    if dvc is None:
-        raise ValueError("dvc is missing: make setup installs it")
-    return dvc
-
-
-def repro(jobs: int) -> int:
+def repro(jobs: int, without: Collection[str] = (), deadline: float = math.inf) -> int:
     """Bring everything up to date.
 
     Args:
         jobs: Stages at a time.
+        without: Stages that are left as they are, and all behind them.
+        deadline: On the monotonic clock; later than that no stage is started.
 
     Returns:
         How many stages were not up to date, or stood behind such a one.
 
     Raises:
         ValueError: A stage failed, or DVC cannot read the project; it has said why.
+        OutOfTimeError: The deadline came first.
     """
-    dvc = find_dvc()
     with single_run("repro"):
         mend_lock()
-        status = json.loads(_said(dvc, "status", "--json"))
-        if not status:
-            return 0
-        graph = read_graph(_said(dvc, "dag", "--dot", "--full"))
-        todo = graph.affected(list(status))
-        Scheduler(graph, todo, jobs, dvc).run()
+        graph, todo = outdated()
+        todo -= graph.affected(without)
+        Scheduler(graph, todo, jobs, find_dvc(), deadline).run()
         return len(todo)
+
+
+def outdated() -> tuple[Graph, set[str]]:
+    """The graph, empty where nothing has changed, and the stages that are not up to date or stand behind such a one.
+
+    Data that was added by hand (`champions/<gate>.dvc`) is no stage: to run it would take what lies there for granted.
+
+    Raises:
+        ValueError: DVC cannot read the project; it has said why.
+    """
+    status = json.loads(said(find_dvc(), "status", "--json"))
+    changed = [name for name in status if not name.endswith(DVC_FILE)]
+    if not changed:
+        return Graph({}), set()
+    graph = whole_graph()
+    return graph, graph.affected(changed)
+
+
+def whole_graph() -> Graph:
+    """All stages.
+
+    Raises:
+        ValueError: DVC cannot read the project; it has said why.
+    """
+    return read_graph(said(find_dvc(), "dag", "--dot", "--full"))
 
 
 def mend_lock() -> None:
@@ -195,7 +210,7 @@ def mend_lock() -> None:
     if not LOCK.exists():
         return
     content = LOCK.read_bytes()
-    if is_whole(content):
+    if locked_stages(content) is not None:
         write_bytes(SAVED_LOCK, content)
         return
     before = "the one of the last start is put in its place" if SAVED_LOCK.exists() else "it is left out"
@@ -204,23 +219,6 @@ def mend_lock() -> None:
         write_bytes(LOCK, SAVED_LOCK.read_bytes())
     else:
         LOCK.unlink()
-
-
-def is_whole(lock: bytes) -> bool:
-    """Whether a `dvc.lock` has all that DVC requires of it."""
-    try:
-        stages = YAML(typ="safe", pure=True).load(lock.decode())["stages"].values()
-        return all(
-            isinstance(stage["cmd"], str) and all(files_are_whole(stage.get(name, [])) for name in ("deps", "outs"))
-            for stage in stages
-        )
-    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def files_are_whole(files: Sequence[Mapping[str, str]]) -> bool:
-    """Whether each file of a stage has its path and its digest."""
-    return all(isinstance(each["path"], str) and len(each["md5"].removesuffix(".dir")) == MD5_DIGITS for each in files)
 
 
 def read_graph(dot: str) -> Graph:
@@ -232,13 +230,6 @@ def read_graph(dot: str) -> Graph:
             if after := found["after"]:
                 needs.setdefault(after, set()).add(found["before"])
     return Graph({name: frozenset(before) for name, before in needs.items()})
-
-
-def _said(dvc: str, *words: str) -> str:
-    done = subprocess.run([dvc, *words], stdout=subprocess.PIPE, check=False, text=True)
-    if done.returncode:
-        raise ValueError(f"dvc {' '.join(words)} failed (see above)")
-    return done.stdout
 
 
 def _die_with_parent() -> None:

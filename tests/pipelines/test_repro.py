@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.repro import LOCK, Graph, Scheduler, mend_lock, read_graph, repro
+from pipelines.repro import LOCK, Graph, OutOfTimeError, Scheduler, mend_lock, read_graph, repro
 from tests.pipelines.small_job import command, environment
 
 DOT = """strict digraph {
@@ -88,6 +88,20 @@ def test_a_failure_lets_the_others_finish_and_starts_no_more(fake_dvc: str) -> N
     assert "end c" in logged() and "start d" not in logged()
 
 
+def test_nothing_is_started_after_the_deadline(fake_dvc: str) -> None:
+    graph = read_graph(DOT)
+    scheduler = Scheduler(graph, {"b", "c", "d"}, 1, fake_dvc, deadline=time.monotonic() + 0.1)
+    with pytest.raises(OutOfTimeError, match=r"^1 of 3 stages are done, not c, d$"):
+        scheduler.run()
+    assert logged() == ["start b", "end b"], "what was begun was let finish"
+
+
+def test_a_failure_is_told_before_the_time(fake_dvc: str) -> None:
+    Path("bad-b").touch()
+    with pytest.raises(ValueError, match=r"^b failed"):
+        Scheduler(read_graph(DOT), {"b", "c"}, 1, fake_dvc, deadline=time.monotonic() + 0.1).run()
+
+
 def test_a_lock_that_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -127,7 +141,17 @@ def test_a_dvc_project(project: Path) -> None:
     assert "up to date" in command(project, "dvc", "status")
     assert repro(jobs=2) == 0
     Path("sum").unlink()
+    assert repro(jobs=2, without=("sum",)) == 0 and not Path("sum").exists()
     assert repro(jobs=2) == 1
+
+
+def test_data_that_was_added_by_hand_is_no_stage(project: Path) -> None:
+    Path("data.txt").write_text("1")
+    command(project, "dvc", "add", "--quiet", "data.txt")
+    noted = Path("data.txt.dvc").read_bytes()
+    Path("data.txt").write_text("2")
+    assert repro(jobs=2) == 3
+    assert Path("data.txt.dvc").read_bytes() == noted, "a change is not taken for granted"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends children with their parent")
