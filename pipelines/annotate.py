@@ -10,13 +10,15 @@ from typing import Any
 
 import pyarrow.parquet
 
-from pipelines.shared.annotating import AnnotateShard, annotation_schema, annotator_specs
+from pipelines.shared.annotating import PACKAGE, AnnotateShard, annotation_schema, annotator_specs
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import Task, run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, total, write_manifest
 from pipelines.shared.params import entry
+from pipelines.shared.provenance import code_identity
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
+from pipelines.shared.task_cache import keep_results, take_results
 
 MAX_FAILED_FRAC = 0.01
 
@@ -33,8 +35,15 @@ def run(stage_run: StageRun) -> None:
     inputs = {f"crawl/{stage_run.key}": manifest_digest(folder)}
     with stage_run.scratch(settings, inputs) as scratch:
         work = AnnotateShard(folder=folder, specs=specs, taken=tuple(taken))
-        tasks = [Task(Path(info.name).stem, info.as_dict()) for info in crawl.shards]
-        publish(stage_run, digest_json(settings), inputs, run_tasks(stage_run, tasks, work, scratch), scratch)
+        code = code_identity(AnnotateShard.__module__, *(f"{PACKAGE}.{spec.module}" for spec in specs))
+        tasks = [
+            Task(Path(info.name).stem, info.as_dict(), digest_json([code, settings, info.as_dict()]))
+            for info in crawl.shards
+        ]
+        take_results(stage_run, tasks, scratch)
+        results = run_tasks(stage_run, tasks, work, scratch)
+        publish(stage_run, digest_json(settings), inputs, results, scratch)
+        keep_results(tasks, results, scratch)
 
 
 def publish(

@@ -1,32 +1,29 @@
 """Stage `crawl`: fetch what a source points at into shards and a facts layer of every link, lost ones included.
 
 The source's links are found first and kept as a plan in the scratch folder; then each shard's worth of links is one
-Beam element. A killed run goes on from the plan and from the shards that it had finished.
+Beam element. A killed run goes on from the plan and from the shards that it had finished; shards that would come out as
+in an earlier crawl are taken from the cache (`recrawling`).
 """
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
 from pipelines.shared.crawling import PLAN, CrawlShard, counted
-from pipelines.shared.fetch import Fetcher
-from pipelines.shared.fetch_settings import FetchSettings
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
-from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.lock import check_lock
+from pipelines.shared.finding import make_plan, page_store
+from pipelines.shared.jobs import run_tasks
+from pipelines.shared.lock import check_lock, local_state
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.params import build, entry, plugin_config, split_settings
-from pipelines.shared.plan import Plan, read_plan, write_links, write_plan
-from pipelines.shared.progress import progress
-from pipelines.shared.reasons import FAILED
-from pipelines.shared.records import Link
-from pipelines.shared.serve import serving
+from pipelines.shared.plan import Plan, read_plan
+from pipelines.shared.provenance import code_identity
+from pipelines.shared.recrawling import Decided, Recrawl
+from pipelines.shared.serve import ServedFiles, serving
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.sources import Source
+from pipelines.shared.task_cache import take_results
 
 
 def run(stage_run: StageRun) -> None:
@@ -36,38 +33,30 @@ def run(stage_run: StageRun) -> None:
     own, rest = split_settings(SourceEntry, entry(stage_run.params, "sources", stage_run.key), where)
     module, config = plugin_config("pipelines.sources", rest, where)
     source = module.Source(config)
-    serve = own.serve or source.serves()
-    locked = check_lock(stage_run.key, serve, source.files())
-    identity = [asdict(settings), asdict(own), rest["module"], asdict(config), locked]
-    with stage_run.scratch(identity) as scratch, serving(Path(serve) if serve else None) as port:
+    state = local_state(own.serve or source.serves(), source.files())
+    locked = check_lock(stage_run.key, state)
+    identity = [asdict(settings), asdict(own), rest["module"], asdict(config)]
+    site = Path(state.serve) if state.serve else None
+    rules = state.served.get("robots.txt", "") if site else None
+    decided = Decided(
+        source=stage_run.key,
+        made_by=digest_json([stage_run.key, asdict(settings), rules, code_identity(CrawlShard.__module__)]),
+        noted=digest_json(locked),
+        served=ServedFiles(site, state.served) if site else None,
+    )
+    with stage_run.scratch(identity, locked) as scratch, serving(site) as port:
         fetch = fetch_settings(settings, own, port)
-        plan = read_plan(scratch / PLAN) or make_plan(stage_run.key, source, fetch, own, scratch)
+        pages = page_store(stage_run.key) if port is None else None
+        plan = read_plan(scratch / PLAN) or make_plan(stage_run.key, source, fetch, own, scratch / PLAN, pages)
+        recrawl = Recrawl(decided)
         work = CrawlShard(source=stage_run.key, fetch=fetch, settings=settings)
-        results = run_tasks(stage_run, [Task(name, name) for name in plan.chunks], work, scratch)
+        tasks = recrawl.tasks(plan, scratch)
+        take_results(stage_run, tasks, scratch)
+        results = run_tasks(stage_run, tasks, work, scratch)
         counts = account(results)
         check_failures(counts, own.max_failed_frac, where, results, scratch)
-        publish(stage_run, scratch, counts, results, plan, digest_json(identity))
-
-
-def make_plan(key: str, source: Source, fetch: FetchSettings, own: SourceEntry, scratch: Path) -> Plan:
-    """Find the source's links and lay out the shards."""
-    folder = scratch / PLAN
-
-    async def find() -> tuple[int, dict[str, int]]:
-        async with Fetcher(fetch) as fetcher:
-            with progress(desc=f"crawl {key}: links", unit="link") as bar:
-                num_found = await write_links(_ticked(source.links(fetcher), bar), key, folder)
-            return num_found, dict(sorted((+fetcher.page_counts).items()))
-
-    num_found, pages = asyncio.run(find())
-    failed = {reason: count for reason, count in pages.items() if reason in FAILED or reason.startswith("http_")}
-    if sum(failed.values()) > own.max_failed_frac * sum(pages.values()):
-        raise ValueError(
-            f"sources.{key}: more than max_failed_frac = {own.max_failed_frac} of its pages failed: {failed}"
-        )
-    if not num_found:
-        raise ValueError(f"sources.{key} has no links; its pages: {pages}")
-    return write_plan(folder, own.samples_per_shard, {"num_found": num_found, "pages": pages})
+        manifest = publish(stage_run, scratch, counts, results, plan, digest_json(identity))
+        recrawl.keep(plan, results, scratch, manifest)
 
 
 def account(results: list[dict[str, Any]]) -> Counts:
@@ -95,8 +84,8 @@ def check_failures(
 
 def publish(
     stage_run: StageRun, scratch: Path, counts: Counts, results: list[dict[str, Any]], plan: Plan, digest: str
-) -> None:
-    """Put the finished files in their place and write the manifest last."""
+) -> str:
+    """Put the finished files in their place and write the manifest last; returns its sha256."""
     out = DATA / "crawl" / stage_run.key
     clear_folder(out)
     shards = tuple(FileInfo(**result["shard"]) for result in results)
@@ -113,13 +102,7 @@ def publish(
         layers=layers,
         details={"num_samples": counts.kept, **plan.details},
     )
-    write_manifest(out, manifest)
-
-
-async def _ticked(links: AsyncIterator[Link], bar: Any) -> AsyncIterator[Link]:
-    async for link in links:
-        bar.update()
-        yield link
+    return write_manifest(out, manifest)
 
 
 if __name__ == "__main__":

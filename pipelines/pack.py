@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
-from pipelines.shared.jobs import Task, run_tasks
+from pipelines.shared.jobs import run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
 from pipelines.shared.packing import PackEntry, PackShard, plan_pack
 from pipelines.shared.params import build, entry
+from pipelines.shared.provenance import code_identity
 from pipelines.shared.records import ORIGINS
 from pipelines.shared.repacking import RepackedShard, RepackEntry, RepackShard
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA, StageRun, main
+from pipelines.shared.task_cache import keep_results, take_results
 
 
 def run(stage_run: StageRun) -> None:
@@ -36,13 +38,16 @@ def pack(stage_run: StageRun) -> None:
     settings = build(PackEntry, entry(stage_run.params, "packs", stage_run.key), f"packs.{stage_run.key}")
     plan = plan_pack(settings)
     with stage_run.scratch(asdict(settings), plan.inputs) as scratch:
-        results = run_tasks(stage_run, plan.tasks(), PackShard(settings), scratch)
+        tasks = plan.tasks(settings)
+        take_results(stage_run, tasks, scratch)
+        results = run_tasks(stage_run, tasks, PackShard(settings), scratch)
         failed = summed(results, "failed")
         kept = plan.num_in - sum(plan.rejected.values()) - sum(failed.values())
         counts = Counts(num_in=plan.num_in, kept=kept, rejected=+plan.rejected, failed=failed)
         counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
         details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
         publish(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results, scratch)
+        keep_results(tasks, results, scratch)
 
 
 def repack(stage_run: StageRun) -> None:
@@ -61,13 +66,16 @@ def repack(stage_run: StageRun) -> None:
         untouched = value.shard.name.startswith("test/")
         assert (value.candidates is None) == untouched, f"the round has the wrong layers for {value.shard.name}"
     work = RepackShard(entry=settings, pack_folder=pack_folder, recaption_folder=recaption_folder)
+    decided = [settings.origins, code_identity(RepackShard.__module__)]
+    tasks = [value.task(decided) for value in values]
     with stage_run.scratch(asdict(settings), inputs) as scratch:
-        tasks = [Task(value.shard.name.replace("/", "-").removesuffix(".tar"), value) for value in values]
+        take_results(stage_run, tasks, scratch)
         results = run_tasks(stage_run, tasks, work, scratch)
         rejected = summed(results, "rejected")
         counts = Counts(num_in=source.counts.kept, kept=source.counts.kept - sum(rejected.values()), rejected=rejected)
         details = {**source.details, "pack": settings.pack, "recaption": settings.recaption}
         publish(stage_run, digest_json(asdict(settings)), (inputs, counts, details), results, scratch)
+        keep_results(tasks, results, scratch)
 
 
 def publish(

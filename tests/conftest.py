@@ -11,7 +11,7 @@ from PIL import Image
 from pipelines.shared.decode import encode_clip
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.records import Caption, Sample, sample_key
-from pipelines.shared.shards import describe, shard_name, write_shard
+from pipelines.shared.shards import describe, write_shard
 
 WritePack = Callable[..., Path]
 
@@ -54,7 +54,7 @@ def write_pack() -> WritePack:
         for split, count in splits.items():
             samples = sorted((sample(first + i, media) for i in range(count)), key=lambda each: each.key)
             for start in range(0, count, samples_per_shard):
-                path = folder / split / f"{shard_name(start // samples_per_shard)}.tar"
+                path = folder / split / f"{start // samples_per_shard:05d}.tar"
                 shards.append(describe(path, folder, write_shard(path, samples[start : start + samples_per_shard])))
             first += count
         total = sum(splits.values())

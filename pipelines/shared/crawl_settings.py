@@ -41,7 +41,7 @@ class SourceEntry:
 
     Attributes:
         serve: Folder that is served on this machine while the stage runs, as `http://localhost/`; empty for none.
-        samples_per_shard: Links per shard, successes or not.
+        samples_per_shard: Most links of a shard, successes or not; shards are half full to full (`ranges`).
         max_failed_frac: Largest share of links that may fail.
         requests_per_host: Requests at a time at one host, per worker process (the served site: always 32).
         delay_sec: Between the starts of two requests to one host, over all worker processes of a machine (the served

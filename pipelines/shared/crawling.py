@@ -1,5 +1,7 @@
 """The work of the crawl on one shard: fetch its links, judge what comes back, write the tar and the facts layer.
 
+Links whose answers are known from an earlier crawl (`reuse`) are taken over from there and not fetched.
+
 Every link becomes a row, whatever happened to it, and no row depends on the order in which answers come. A host's links
 are taken up in key order within a window; after five failures in a row the rest of that host's links in this shard are
 `host_suspended`, where "in a row" is by key and looks only at links that left the window before this one entered it.
@@ -29,6 +31,7 @@ from pipelines.shared.media import MediaLimits
 from pipelines.shared.plan import read_chunk
 from pipelines.shared.reasons import HOST_TROUBLE, LinkError, status_of
 from pipelines.shared.records import Link, Sample
+from pipelines.shared.reuse import reused_rows
 from pipelines.shared.sandbox import Sandbox, process_sandbox
 from pipelines.shared.shards import describe, write_shard
 
@@ -56,6 +59,8 @@ FACTS_SCHEMA = layer_schema(
         "http_status": pyarrow.int32(),
         "content_type": pyarrow.string(),
         "optout": pyarrow.string(),
+        "etag": pyarrow.string(),
+        "last_modified": pyarrow.string(),
     }
 )
 SAMPLE_FACTS = (
@@ -88,7 +93,9 @@ class CrawlShard:
         tar, layer = scratch / f"{name}.tar", scratch / f"{name}.parquet"
         with TemporaryFile(dir=scratch) as handle:
             spool = Spool(handle)
-            outcomes = asyncio.run(self._crawl(links, spool))
+            taken = {outcome.row["key"]: outcome for outcome in _taken_over(dict(links), scratch, name, spool)}
+            fetched = asyncio.run(self._crawl([pair for pair in links if pair[0] not in taken], spool))
+            outcomes = sorted([*taken.values(), *fetched], key=lambda outcome: str(outcome.row["key"]))
             num_samples = write_shard(tar, _samples(outcomes, spool))
         write_layer(layer, [outcome.row for outcome in outcomes], FACTS_SCHEMA)
         reasons: dict[str, int] = defaultdict(int)
@@ -208,6 +215,8 @@ class LinkCrawl:
                 "http_status": 200,
                 "num_bytes": len(response.body),
                 "sha256": hashlib.sha256(response.body).hexdigest(),
+                "etag": response.etag,
+                "last_modified": response.last_modified,
             }
             body = self.spool.put(response.body)
             del response
@@ -220,14 +229,12 @@ class LinkCrawl:
         return examine_in(self.sandbox, self.spool.get(body), self.limits)
 
     def _row(self, key: str, link: Link) -> dict[str, Any]:
-        captions = [caption.as_dict() for caption in link.captions]
         return {
             "key": key,
             "source": self.source,
             "url": link.url,
-            "page_url": link.page_url,
+            **_found(link),
             "final_url": "",
-            "captions": captions,
             "status": "success",
             "reason": "",
             "error_message": "",
@@ -237,6 +244,8 @@ class LinkCrawl:
             "http_status": None,
             "content_type": "",
             "optout": "",
+            "etag": "",
+            "last_modified": "",
         }
 
     def _lost(self, row: dict[str, Any], link: Link, error: LinkError) -> Outcome:
@@ -257,6 +266,18 @@ class LinkCrawl:
             "content_type": media.content_type,
         }
         return Outcome(row, link, self.spool.put(media.converted) if media.converted else body)
+
+
+def _found(link: Link) -> dict[str, Any]:
+    """What a row says of where its link was found."""
+    return {"page_url": link.page_url, "captions": [caption.as_dict() for caption in link.captions]}
+
+
+def _taken_over(links: Mapping[str, Link], scratch: Path, name: str, spool: Spool) -> Iterator[Outcome]:
+    """Outcomes of an earlier crawl that still hold, with what is found beside their links now."""
+    for row, media in reused_rows(scratch, PLAN, name):
+        link = links[row["key"]]
+        yield Outcome(row | _found(link), link, spool.put(media) if media else None)
 
 
 def _samples(outcomes: list[Outcome], spool: Spool) -> Iterator[Sample]:

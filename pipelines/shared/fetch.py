@@ -21,17 +21,22 @@ import aiohttp
 from yarl import URL
 
 from pipelines.shared.answers import (
+    NOT_MODIFIED,
+    NOTHING_HELD,
     REDIRECTS,
     FetchError,
+    Held,
     check_headers,
     fault_reason,
     redirect_target,
     retry_after_sec,
+    validators,
 )
 from pipelines.shared.decode import sniff
 from pipelines.shared.fetch_settings import ROBOT, FetchSettings
 from pipelines.shared.guard import SERVED_HOST, SERVED_ORIGIN, GuardedResolver, Lookup
 from pipelines.shared.pace import Pace
+from pipelines.shared.pages import PageStore
 from pipelines.shared.reasons import TRIES_AGAIN, LinkError
 from pipelines.shared.robots import ROBOTS_BYTES, Robots
 from pipelines.shared.seeds import unit_interval
@@ -44,17 +49,23 @@ HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
-    """An answer with status 200 and its whole body.
+    """An answer with status 200 and its whole body, or word that the one we hold is still right.
 
     Attributes:
         final_url: Where it came from, after redirects.
-        body: Its bytes.
+        body: Its bytes; none where it is unchanged.
         content_type: As the server states it; never trusted for what the bytes are.
+        etag: Its ETag, at most 256 characters; empty for none, and always for the site that the stage serves.
+        last_modified: Its Last-Modified, likewise.
+        is_unchanged: The server answered 304 to the validators of the answer that we hold.
     """
 
     final_url: str
     body: bytes
     content_type: str
+    etag: str = ""
+    last_modified: str = ""
+    is_unchanged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +76,13 @@ class Want:
         budget: How many bytes the body may have, told by its first 32 bytes; raises LinkError if it is not wanted.
         cuts: Take the first bytes of a longer body instead of refusing it.
         obeys_robots: False for robots.txt itself.
+        held: The answer that we have; never of the site that the stage serves, whose times are coarse.
     """
 
     budget: Callable[[bytes], int]
     cuts: bool = False
     obeys_robots: bool = True
+    held: Held = NOTHING_HELD
 
 
 WANT_ROBOTS = Want(budget=lambda head: ROBOTS_BYTES, cuts=True, obeys_robots=False)
@@ -82,9 +95,10 @@ class Fetcher:
         page_counts: How many pages a source read (`fetched`), or why not; the source counts.
     """
 
-    def __init__(self, settings: FetchSettings, lookup: Lookup | None = None) -> None:
-        """`lookup` replaces the system's name resolution."""
+    def __init__(self, settings: FetchSettings, lookup: Lookup | None = None, pages: PageStore | None = None) -> None:
+        """`lookup` replaces the system's name resolution; `pages` keeps pages, so that they are asked conditionally."""
         self.settings = settings
+        self.pages = pages
         self.limits = settings.limits
         self.guard = settings.guard
         self.lookup = lookup
@@ -139,13 +153,13 @@ class Fetcher:
                 await self._pause(error, attempt)
         raise AssertionError("unreachable")
 
-    async def get_media(self, url: str) -> Response:
-        """Fetch a picture or clip.
+    async def get_media(self, url: str, held: Held = NOTHING_HELD) -> Response:
+        """Fetch a picture or clip, or learn that the one that we hold is unchanged.
 
         Raises:
             LinkError: There is no usable answer, or its first bytes are of no format that we take.
         """
-        return await self.get(url, Want(budget=self._media_budget))
+        return await self.get(url, Want(budget=self._media_budget, held=held))
 
     async def get_page(self, url: str) -> Response:
         """Fetch an HTML page.
@@ -153,7 +167,13 @@ class Fetcher:
         Raises:
             LinkError: There is no usable answer, or it is not HTML by its content type.
         """
-        response = await self.get(url, Want(budget=self._page_budget))
+        stored = self.pages.find(url) if self.pages else None
+        response = await self.get(url, Want(budget=self._page_budget, held=stored.held if stored else NOTHING_HELD))
+        if response.is_unchanged and stored:
+            response = Response(final_url=response.final_url, body=stored.body, content_type=stored.content_type)
+        elif self.pages:
+            held = Held(final_url=response.final_url, etag=response.etag, last_modified=response.last_modified)
+            self.pages.keep(url, held, response.content_type, response.body)
         if response.content_type.partition(";")[0].strip().lower() not in HTML_TYPES:
             raise LinkError("type_refused", "not HTML")
         return response
@@ -216,8 +236,9 @@ class Fetcher:
 
     async def _request(self, url: URL, want: Want, deadline_sec: float) -> Response | str:
         """One request: the answer, or the URL that it redirects to."""
-        status = 0
-        headers = {"Host": SERVED_HOST} if self.guard.is_served(url) else {}
+        status, is_served = 0, self.guard.is_served(url)
+        conditions = {} if is_served else want.held.conditions(url)
+        headers = {"Host": SERVED_HOST} if is_served else conditions
         try:
             async with (
                 asyncio.timeout(max(deadline_sec, 0.0)),
@@ -226,10 +247,16 @@ class Fetcher:
                 status = response.status
                 if status in REDIRECTS:
                     return redirect_target(url, response)
-                check_headers(response)
-                body = await self._body(response, want)
-                content_type = response.headers.get("Content-Type", "")
-                return Response(final_url=str(url), body=body, content_type=content_type)
+                check_headers(response, conditional=bool(conditions))
+                is_unchanged = status == NOT_MODIFIED
+                body = b"" if is_unchanged else await self._body(response, want)
+                return Response(
+                    final_url=str(url),
+                    body=body,
+                    content_type=response.headers.get("Content-Type", ""),
+                    is_unchanged=is_unchanged,
+                    **({} if is_served else validators(response.headers)),
+                )
         except LinkError as error:
             retry_after = error.retry_after if isinstance(error, FetchError) else ""
             raise FetchError(

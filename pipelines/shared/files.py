@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,18 @@ def digest_file(path: Path) -> str:
 
 def digest_tree(folder: Path, pattern: str = "*") -> str:
     """sha256 over the relative names and bytes of all files under a folder whose names match."""
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
-        total.update(f"{path.relative_to(folder).as_posix()}\x00{digest_file(path)}\n".encode())
-    return total.hexdigest()
+    return digest_names(file_digests(folder, pattern))
+
+
+def file_digests(folder: Path, pattern: str = "*") -> dict[str, str]:
+    """sha256 of all files under a folder whose names match, by relative name with forward slashes."""
+    paths = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+
+
+def digest_names(digests: Mapping[str, str]) -> str:
+    """sha256 over names and digests, in the order given."""
+    return hashlib.sha256("".join(f"{name}\x00{digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

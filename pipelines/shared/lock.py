@@ -1,43 +1,63 @@
 """`sources.lock`: what the sources were when somebody last looked, so that a rebuild replays history.
 
-JSON in the project's folder: for each source the digest of the folder that is served, the digests of its lists, and for
-sources on the web the day of the refresh (a new day makes a new crawl). `vignette refresh` writes it, crawls check it.
+JSON in the project's folder: for each source the digest of the folder that is served and the digests of its lists; for
+sources on the web also the day on which a change was last noticed, how many links there were, and a digest of how they
+differed from the crawl before. `vignette refresh` writes it, crawls check it, and each crawl stage depends on its own
+source's entry alone.
 """
 
 import datetime
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import digest_file, digest_tree, write_json
+from pipelines.shared.files import digest_file, digest_names, file_digests, write_json
 from pipelines.shared.params import suggestion
 
 LOCK_FILE = Path("sources.lock")
 
 
-def local_state(serve: str, files: tuple[Path, ...]) -> dict[str, str]:
-    """Digests of what a source reads on this machine, by path.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalState:
+    """What a source reads on this machine.
+
+    Attributes:
+        serve: The folder that is served; empty for none.
+        digests: Of that folder and of each list, by path.
+        served: sha256 of each of the folder's files, by relative name.
+    """
+
+    serve: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    served: Mapping[str, str] = field(default_factory=dict)
+
+
+def local_state(serve: str, files: tuple[Path, ...]) -> LocalState:
+    """Hash what a source reads on this machine.
 
     Raises:
         ValueError: Some of it is missing.
     """
-    state = {}
+    digests: dict[str, str] = {}
+    served: dict[str, str] = {}
     if serve:
         if not Path(serve).is_dir():
             raise ValueError(f"serve: {serve} is not a folder")
-        state[serve] = digest_tree(Path(serve))
+        served = file_digests(Path(serve))
+        digests[serve] = digest_names(served)
     for path in files:
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
-        state[path.as_posix()] = digest_file(path)
-    return state
+        digests[path.as_posix()] = digest_file(path)
+    return LocalState(serve=serve, digests=digests, served=served)
 
 
-def lock_entry(serve: str, files: tuple[Path, ...], today: datetime.date) -> dict[str, Any]:
-    """What `sources.lock` says of a source."""
-    state: dict[str, Any] = {"local": local_state(serve, files)}
-    return state if serve else state | {"day": today.isoformat()}
+def lock_entry(state: LocalState, today: datetime.date) -> dict[str, Any]:
+    """What `sources.lock` says of a source that nobody has compared with an earlier crawl."""
+    entry: dict[str, Any] = {"local": dict(state.digests)}
+    return entry if state.serve else entry | {"day": today.isoformat()}
 
 
 def read_lock() -> dict[str, dict[str, Any]]:
@@ -62,7 +82,7 @@ def write_lock(entries: Mapping[str, Mapping[str, Any]]) -> None:
     write_json(LOCK_FILE, entries)
 
 
-def check_lock(source: str, serve: str, files: tuple[Path, ...]) -> dict[str, Any]:
+def check_lock(source: str, state: LocalState) -> dict[str, Any]:
     """The source's entry in `sources.lock`, if what lies on this machine is still what it says.
 
     Raises:
@@ -73,7 +93,7 @@ def check_lock(source: str, serve: str, files: tuple[Path, ...]) -> dict[str, An
         raise ValueError(
             f"{LOCK_FILE} has no {source!r}{suggestion(source, entries)}: run `vignette refresh {source}` to note it"
         )
-    now, noted = local_state(serve, files), entries[source].get("local", {})
+    now, noted = state.digests, entries[source].get("local", {})
     for path in sorted(now.keys() | noted.keys()):
         if now.get(path) != noted.get(path):
             raise ValueError(f"{path} changed since {LOCK_FILE} was written: run `vignette refresh`")

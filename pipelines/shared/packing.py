@@ -1,14 +1,15 @@
 """Training shards from a filter's decisions: a plan of all output shards, and the work on one of them.
 
-The plan is columns only. Samples stand in the order of their keys in each split, so an output shard covers a range of
-keys; input shards do too, and an output shard's task streams the few of every source that overlap its range, picks its
-samples by key and merges them. Pixels are decoded, resized and encoded in that task and go nowhere else.
+The plan is columns only. Samples stand in the order of their keys in each split, and an output shard covers a range of
+keys that stays where it is when samples come and go (`ranges`); input shards do too, and an output shard's task streams
+the few of every source that overlap its range, picks its samples by key and merges them. Pixels are decoded, resized
+and encoded in that task and go nowhere else.
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +19,21 @@ from PIL import Image
 
 from pipelines.shared.columns import index_lists, lengths, to_numpy
 from pipelines.shared.decode import clip_frames, encode_clip, encode_image, open_image
+from pipelines.shared.files import digest_json
 from pipelines.shared.jobs import Task
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import Manifest, manifest_digest, read_manifest
 from pipelines.shared.media import MediaError
+from pipelines.shared.provenance import code_identity
+from pipelines.shared.ranges import key_ranges
 from pipelines.shared.records import ORIGINS, Sample
 from pipelines.shared.resize import ResizeMode, resized
-from pipelines.shared.shards import FileInfo, describe, read_shard, shard_name, write_shard
+from pipelines.shared.shards import FileInfo, describe, read_shard, write_shard
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA
 
 OTHER_MEDIA, OTHER_ORIGINS = "other_media", "no_caption_of_origins"
+PLAN_SETTINGS = ("filter", "origins", "samples_per_shard", "max_failed_frac")  # they decide which samples, not how
 ORIGINAL_FACTS = ("source", "url", "page_url", "sha256")
 
 
@@ -43,7 +48,7 @@ class PackEntry:
         resize: How they are brought to it.
         extension: Format of pictures; clips are always mp4.
         quality: Of JPEG and WebP, 1 to 100.
-        samples_per_shard: Most samples of a shard.
+        samples_per_shard: Most samples of a shard; shards are half full to full (`ranges`).
         origins: Captions that are taken: `web`, `human`.
         max_frames: Most frames of a clip, evenly spaced; the rate falls so that it lasts as long.
         max_failed_frac: Share of undecodable samples at which the job fails.
@@ -83,10 +88,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OutputShard:
-    """One output shard: its name, such as `train/00000.tar`, and where its samples are."""
+    """One output shard: its name, such as `train/48000.tar`, and where its samples are."""
 
     name: str
     parts: tuple[Part, ...]
+
+    def task(self, decided: Any) -> Task:
+        """The task that writes it; `decided` is a JSON value for all that decides it beside its parts."""
+        parts = [[part.shard.sha256, sorted(part.picks.items())] for part in self.parts]
+        name = self.name.replace("/", "-").removesuffix(".tar")
+        return Task(name, self, digest_json([decided, self.name, parts]))
 
 
 @dataclass(slots=True)
@@ -105,9 +116,11 @@ class Plan:
     rejected: Counter[str] = field(default_factory=Counter)
     inputs: dict[str, str] = field(default_factory=dict)
 
-    def tasks(self) -> list[Task]:
+    def tasks(self, entry: PackEntry) -> list[Task]:
         """A task for each output shard."""
-        return [Task(shard.name.replace("/", "-").removesuffix(".tar"), shard) for shard in self.shards]
+        settings = {name: value for name, value in asdict(entry).items() if name not in PLAN_SETTINGS}
+        decided = [settings, code_identity(PackShard.__module__)]
+        return [shard.task(decided) for shard in self.shards]
 
 
 def plan_pack(entry: PackEntry) -> Plan:
@@ -161,7 +174,7 @@ def _picked(facts: pyarrow.Table, decisions: pyarrow.Table, entry: PackEntry, pl
 
 
 def _cut(plan: Plan, candidates: Sequence[tuple[Path, FileInfo, pyarrow.Table]], samples_per_shard: int) -> None:
-    """Fill the plan: samples in the order of their keys, so many per shard, for each split."""
+    """Fill the plan: samples in the order of their keys, at most so many per shard, for each split."""
     origins = np.repeat(np.arange(len(candidates)), [table.num_rows for _, _, table in candidates])
     table = pyarrow.concat_tables([table for _, _, table in candidates]) if candidates else None
     if table is None:
@@ -170,13 +183,12 @@ def _cut(plan: Plan, candidates: Sequence[tuple[Path, FileInfo, pyarrow.Table]],
     by_key = np.argsort(keys)
     for split in SPLITS:
         rows = by_key[splits[by_key] == split]
-        for number, start in enumerate(range(0, len(rows), samples_per_shard)):
-            members = rows[start : start + samples_per_shard]
+        for start, members in key_ranges(rows, lambda row: str(keys[row]), samples_per_shard):
             picks = table["picks"].take(members).to_pylist()
             parts: dict[int, dict[str, list[int]]] = {}
             for row, own in zip(members, picks, strict=True):
                 parts.setdefault(int(origins[row]), {})[str(keys[row])] = own
-            name = f"{split}/{shard_name(number)}.tar"
+            name = f"{split}/{start}.tar"
             plan.shards.append(OutputShard(name, tuple(Part(*candidates[at][:2], parts[at]) for at in sorted(parts))))
 
 

@@ -1,8 +1,8 @@
 """From a source's stream of links to the crawl's shards, in constant memory.
 
 Links are put into 256 files by the first two digits of their keys; each file is then sorted and freed of duplicates by
-itself, and the files one after another make the shards. Links of equal keys become one: the first one's page, and the
-distinct captions of all, in the order in which the source gave them.
+itself, and the files one after another are cut into shards (`ranges`). Links of equal keys become one: the first one's
+page, and the distinct captions of all, in the order in which the source gave them.
 """
 
 import json
@@ -14,9 +14,9 @@ from typing import Any
 
 from pipelines.shared.files import clear_folder, write_bytes, write_json
 from pipelines.shared.guard import MAX_URL_CHARS, parse_url
-from pipelines.shared.reasons import LinkError
+from pipelines.shared.ranges import key_ranges
+from pipelines.shared.reasons import LinkError, may_pass
 from pipelines.shared.records import Caption, Link, sample_key
-from pipelines.shared.shards import shard_name
 
 MAX_CAPTIONS = 32
 BUCKETS = tuple(f"{number:02x}" for number in range(256))
@@ -27,7 +27,7 @@ class Plan:
     """What a crawl has to do.
 
     Attributes:
-        chunks: Names of the shards to make; `<folder>/<name>.jsonl` holds the links of one.
+        chunks: Names of the shards to make, in key order; `<folder>/<name>.jsonl` holds the links of one.
         num_links: Links, each key counted once.
         details: JSON values that the source's discovery leaves for the manifest.
     """
@@ -35,6 +35,11 @@ class Plan:
     chunks: tuple[str, ...]
     num_links: int
     details: dict[str, Any]
+
+    @property
+    def lacks_pages(self) -> bool:
+        """Whether pages of the source were not read for a reason that may pass, so that links may be missing."""
+        return any(may_pass(reason) for reason in self.details.get("pages", ()))
 
 
 async def write_links(links: AsyncIterator[Link], source: str, folder: Path) -> int:
@@ -57,18 +62,13 @@ async def write_links(links: AsyncIterator[Link], source: str, folder: Path) -> 
 
 
 def write_plan(folder: Path, links_per_chunk: int, details: dict[str, Any]) -> Plan:
-    """Turn bucket files into sorted chunks and write `plan.json` last; the bucket files go."""
-    chunk: list[str] = []
+    """Turn bucket files into sorted chunks of at most so many links and write `plan.json` last; the bucket files go."""
     chunks: list[str] = []
     num_links = 0
-    for line in _sorted_lines(folder):
-        chunk.append(line)
-        num_links += 1
-        if len(chunk) == links_per_chunk:
-            chunks.append(_write_chunk(folder, len(chunks), chunk))
-            chunk = []
-    if chunk:
-        chunks.append(_write_chunk(folder, len(chunks), chunk))
+    for name, lines in key_ranges(_sorted_lines(folder), lambda keyed: keyed[0], links_per_chunk):
+        write_bytes(chunk_path(folder, name), "".join(line for _, line in lines).encode())
+        chunks.append(name)
+        num_links += len(lines)
     write_json(folder / "plan.json", {"chunks": chunks, "num_links": num_links, "details": details})
     for name in BUCKETS:
         (folder / name).unlink()
@@ -84,10 +84,15 @@ def read_plan(folder: Path) -> Plan | None:
     return Plan(tuple(values["chunks"]), values["num_links"], values["details"])
 
 
+def chunk_path(folder: Path, name: str) -> Path:
+    """The file with the links of one shard."""
+    return folder / f"{name}.jsonl"
+
+
 def read_chunk(folder: Path, name: str) -> list[tuple[str, Link]]:
     """Keys and links of one shard, in key order."""
     pairs = []
-    with (folder / f"{name}.jsonl").open(encoding="utf-8") as handle:
+    with chunk_path(folder, name).open(encoding="utf-8") as handle:
         for line in handle:
             key, url, page_url, optout, captions = json.loads(line)
             texts = tuple(Caption(**caption) for caption in captions)
@@ -103,7 +108,8 @@ def canonical_url(text: str) -> str:
         return text[: MAX_URL_CHARS + 1]
 
 
-def _sorted_lines(folder: Path) -> Iterator[str]:
+def _sorted_lines(folder: Path) -> Iterator[tuple[str, str]]:
+    """Keys and lines of all links, each key once, in order."""
     for name in BUCKETS:
         merged: dict[str, list[Any]] = {}
         with (folder / name).open(encoding="utf-8") as handle:
@@ -118,9 +124,4 @@ def _sorted_lines(folder: Path) -> Iterator[str]:
                 kept[3] = kept[3] or row[3]
         for key in sorted(merged):
             *head, captions = merged[key]
-            yield json.dumps([*head, captions[:MAX_CAPTIONS]]) + "\n"
-
-
-def _write_chunk(folder: Path, index: int, lines: list[str]) -> str:
-    write_bytes(folder / f"{shard_name(index)}.jsonl", "".join(lines).encode())
-    return shard_name(index)
+            yield key, json.dumps([*head, captions[:MAX_CAPTIONS]]) + "\n"

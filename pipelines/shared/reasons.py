@@ -37,6 +37,8 @@ TRIES_AGAIN = frozenset(
     {"connect_error", "truncated", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504"}
 )
 HOST_TROUBLE = frozenset({"dns_error", "connect_error", "tls_error", "deadline", "too_slow"} | TRIES_AGAIN)
+DECODER_TROUBLE = frozenset({"decode_crash", "decode_timeout"})
+GONE = frozenset({"http_404", "http_410"})
 
 
 def status_of(reason: str) -> str:
@@ -47,6 +49,12 @@ def status_of(reason: str) -> str:
         return "rejected"
     assert reason in FAILED or reason.startswith("http_"), f"{reason!r} is not in the list of reasons"
     return "failed"
+
+
+def may_pass(reason: str) -> bool:
+    """Whether another try may end otherwise although nothing has changed at the source."""
+    passing = HOST_TROUBLE | DECODER_TROUBLE | {"protocol_error", "host_suspended"}
+    return reason in passing or reason.startswith("http_5")
 
 
 class LinkError(Exception):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import link_or_copy
+from pipelines.shared.files import digest_json, link_or_copy
+from pipelines.shared.jobs import Task
 from pipelines.shared.layers import read_layer
 from pipelines.shared.packing import Tally
 from pipelines.shared.records import ORIGINS, Caption, Sample
@@ -44,6 +45,12 @@ class RepackedShard:
 
     shard: FileInfo
     candidates: FileInfo | None
+
+    def task(self, decided: Any) -> Task:
+        """The task that writes it; `decided` is a JSON value for all that decides it beside the two files."""
+        candidates = self.candidates.sha256 if self.candidates else ""
+        name = self.shard.name.replace("/", "-").removesuffix(".tar")
+        return Task(name, self, digest_json([decided, self.shard.name, self.shard.sha256, candidates]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

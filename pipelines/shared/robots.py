@@ -16,6 +16,7 @@ from pipelines.shared.reasons import LinkError
 
 ROBOTS_BYTES = 512 << 10
 MOST_CRAWL_DELAY_SEC = 30.0
+UNREAD = "robots.txt could not be read"
 
 
 class Robots:
@@ -26,14 +27,17 @@ class Robots:
         self.read = read
         self.robot = robot
         self._rules: dict[URL, asyncio.Future[Protego]] = {}
+        self._unread: set[URL] = set()
 
     async def check(self, url: URL) -> float:
         """The origin's crawl delay in seconds, if our robot may fetch the URL.
 
         Raises:
-            LinkError: `robots_denied`.
+            LinkError: `robots_denied`; its message is `UNREAD` where no rules are known, which may pass.
         """
         rules = await self._origin_rules(url.origin())
+        if url.origin() in self._unread:
+            raise LinkError("robots_denied", UNREAD)
         delay_sec = float(rules.crawl_delay(self.robot) or 0.0)
         if delay_sec > MOST_CRAWL_DELAY_SEC:
             raise LinkError("robots_denied", f"Crawl-delay above {MOST_CRAWL_DELAY_SEC:.0f} s")
@@ -50,11 +54,12 @@ class Robots:
         try:
             content = await self.read(origin.joinpath("robots.txt"))
         except LinkError as error:
-            return Protego.parse(no_answer_rules(error.reason))
+            if not is_unavailable(error.reason):
+                self._unread.add(origin)
+            return Protego.parse("")
         return Protego.parse(content[:ROBOTS_BYTES].decode("utf-8", "replace").removeprefix("\ufeff"))
 
 
-def no_answer_rules(reason: str) -> str:
-    """The rules of an origin whose robots.txt was not read."""
-    is_unavailable = reason == "redirect_limit" or (reason.startswith("http_4") and reason != "http_429")
-    return "" if is_unavailable else "User-agent: *\nDisallow: /"
+def is_unavailable(reason: str) -> bool:
+    """Whether an origin whose robots.txt was not read for a reason has none; else everything is disallowed."""
+    return reason == "redirect_limit" or (reason.startswith("http_4") and reason != "http_429")

@@ -1,9 +1,10 @@
 """Serves a folder on this machine while a stage runs: a site, or shards whose members are reached as files."""
 
+import hashlib
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from http import HTTPStatus
@@ -13,7 +14,10 @@ from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
-from pipelines.shared.guard import LOOPBACK
+from yarl import URL
+
+from pipelines.shared.files import digest_file
+from pipelines.shared.guard import LOOPBACK, SERVED_ORIGIN
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -32,11 +36,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
         shard = Path(folder + ".tar")
         if not mark or not shard.is_file():
             return super().send_head()
-        if name not in (places := tar_places(shard)):
+        content = read_member(shard, name)
+        if content is None:
             return self.send_error(HTTPStatus.NOT_FOUND)
-        offset, num_bytes = places[name]
-        with shard.open("rb") as handle:
-            content = os.pread(handle.fileno(), num_bytes, offset)
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", self.guess_type(name))
         self.send_header("Content-Length", str(len(content)))
@@ -52,10 +54,54 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @cache
-def tar_places(path: Path) -> dict[str, tuple[int, int]]:
-    """Offset and size of each file in a tar, by name."""
+def tar_places(path: Path, mtime_ns: int, num_bytes: int) -> dict[str, tuple[int, int]]:
+    """Offset and size of each file in a tar, by name; the tar's time and size tell a new one from the one before."""
     with tarfile.open(path, "r:") as archive:
         return {normpath(each.name): (each.offset_data, each.size) for each in archive if each.isfile()}
+
+
+def read_member(shard: Path, name: str) -> bytes | None:
+    """A file in a tar; None where there is none of that name."""
+    status = shard.stat()
+    place = tar_places(shard, status.st_mtime_ns, status.st_size).get(name)
+    if place is None:
+        return None
+    with shard.open("rb") as handle:
+        return os.pread(handle.fileno(), place[1], place[0])
+
+
+class ServedFiles:
+    """What is behind the URLs of a folder that is served, known without asking the server."""
+
+    def __init__(self, folder: Path, digests: Mapping[str, str]) -> None:
+        """`digests` has the sha256 of files by name relative to the folder; files that it lacks are hashed."""
+        self.folder = folder
+        self.directory = str(folder)
+        self._digests = dict(digests)
+
+    def holds(self, url: str) -> bool:
+        """Whether a URL leads to the served site."""
+        return url.startswith(f"{SERVED_ORIGIN}/")
+
+    def digest(self, url: str) -> str | None:
+        """sha256 of the body behind a URL of the site; empty where there is none, None where a folder stands there."""
+        # the handler's own reading of a path needs nothing but a folder
+        place = QuietHandler.translate_path(self, URL(url, encoded=True).raw_path_qs)  # type: ignore[arg-type]
+        if Path(place).is_dir():
+            return None
+        relative = Path(place).relative_to(self.folder).as_posix()
+        if place.endswith("/"):
+            return ""
+        if relative not in self._digests:
+            self._digests[relative] = self._hashed(place)
+        return self._digests[relative]
+
+    def _hashed(self, place: str) -> str:
+        folder, mark, name = place.partition(".tar/")
+        if mark and Path(folder + ".tar").is_file():
+            content = read_member(Path(folder + ".tar"), name)
+            return "" if content is None else hashlib.sha256(content).hexdigest()
+        return digest_file(Path(place)) if Path(place).is_file() else ""
 
 
 class Server(ThreadingHTTPServer):

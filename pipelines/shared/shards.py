@@ -63,11 +63,6 @@ def describe(path: Path, folder: Path, num_samples: int) -> FileInfo:
     )
 
 
-def shard_name(index: int) -> str:
-    """`00042` for the 43rd shard; its tar and its layer share the name."""
-    return f"{index:05d}"
-
-
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
     """Write a shard atomically: members sorted, mtime 0, plain ustar headers.
 

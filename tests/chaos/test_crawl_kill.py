@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.crawl import make_plan
 from pipelines.refresh import refresh
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
 from pipelines.shared.crawling import PLAN
+from pipelines.shared.finding import make_plan
 from pipelines.shared.plan import read_plan
 from pipelines.shared.serve import serving
 from pipelines.sources.html_site import Config, Source
@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shards_in(scratch: Path) -> dict[str, str]:
-    return {name: value for name, value in digests(scratch).items() if name[0].isdigit()}
+    return {name: value for name, value in digests(scratch).items() if name.endswith((".tar", ".parquet"))}
 
 
 def test_killed_worker(project: Path) -> None:
@@ -58,7 +58,7 @@ def test_killed_worker(project: Path) -> None:
         fetch, own = fetch_settings(CrawlSettings(), SourceEntry(), port), SourceEntry(samples_per_shard=3)
 
         def worker(scratch: Path) -> subprocess.Popen[bytes]:
-            names = (read_plan(scratch / PLAN) or make_plan("toys", source, fetch, own, scratch)).chunks
+            names = (read_plan(scratch / PLAN) or make_plan("toys", source, fetch, own, scratch / PLAN)).chunks
             command = [sys.executable, "-c", WORKER, str(scratch), str(port), *names]
             process = subprocess.Popen(command, stdout=subprocess.PIPE)
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
@@ -84,12 +84,13 @@ def test_killed_worker(project: Path) -> None:
 def test_killed_stage(project: Path) -> None:
     """The stage's command with its two worker processes, killed while it reads pages, fetches, or publishes."""
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(no_cache: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "pipelines.crawl", "toys", "--direct_num_workers=2"]
-        return subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, start_new_session=True)
+        env = {**os.environ, "VIGNETTE_NO_CACHE": str(no_cache)}
+        return subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, start_new_session=True)
 
-    def finish() -> None:
-        process = start()
+    def finish(no_cache: int) -> None:
+        process = start(no_cache)
         _, error = process.communicate(timeout=300)
         assert process.returncode == 0, error.decode()[-2000:]
 
@@ -97,19 +98,20 @@ def test_killed_stage(project: Path) -> None:
         Path("params.yaml").read_text().replace("samples_per_shard: 5", "samples_per_shard: 2")
     )
     started = time.monotonic()
-    finish()
+    finish(no_cache=0)
     whole_sec = time.monotonic() - started
     undisturbed = digests(OUT)
     chance = random.Random(1)
     resumed = 0
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
+        no_cache = (number + 1) % 2  # every second round finds its shards in the cache
         shutil.rmtree(OUT)
         for _ in range(2):
-            process = start()
+            process = start(no_cache)
             time.sleep(chance.uniform(0.1, 1.0) * whole_sec)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            resumed += any(Path(".vignette/scratch").rglob("0*.json"))
-        finish()
+            resumed += any(Path(".vignette/scratch").rglob("[0-9a-f]*000.json"))
+        finish(no_cache)
         assert digests(OUT) == undisturbed
     assert ROUNDS < 3 or resumed, "at least one run went on from what another had finished"

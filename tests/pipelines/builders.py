@@ -14,9 +14,10 @@ from pipelines.shared.crawling import FACTS_SCHEMA, SAMPLE_FACTS
 from pipelines.shared.decode import encode_clip
 from pipelines.shared.layers import write_layer
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
+from pipelines.shared.ranges import key_ranges
 from pipelines.shared.reasons import status_of
 from pipelines.shared.records import Caption, Sample, sample_key
-from pipelines.shared.shards import describe, shard_name, write_shard
+from pipelines.shared.shards import describe, write_shard
 from pipelines.shared.stage import DATA, StageRun
 
 BEAM = {"direct_running_mode": "in_memory", "direct_num_workers": 1}
@@ -87,9 +88,8 @@ def write_crawl(source: str, items: Sequence[Item], samples_per_shard: int = 100
     folder = DATA / "crawl" / source
     rows = sorted(((facts_row(source, item), item) for item in items), key=lambda pair: pair[0]["key"])
     shards, layers = [], []
-    for number, start in enumerate(range(0, len(rows), samples_per_shard)):
-        own = rows[start : start + samples_per_shard]
-        tar, layer = (folder / f"{shard_name(number)}.{extension}" for extension in ("tar", "parquet"))
+    for name, own in key_ranges(rows, lambda pair: pair[0]["key"], samples_per_shard):
+        tar, layer = (folder / f"{name}.{extension}" for extension in ("tar", "parquet"))
         samples = [_sample(row, item) for row, item in own if not item.reason]
         shards.append(describe(tar, folder, write_shard(tar, samples)))
         layers.append(describe(layer, folder, write_layer(layer, [row for row, _ in own], FACTS_SCHEMA)))

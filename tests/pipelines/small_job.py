@@ -59,18 +59,24 @@ def small_params(site: Path) -> dict[str, Any]:
 
 def write_project(folder: Path) -> Path:
     """A git repository with this project's code, its `dvc.yaml`, and the small job's parameters."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    others = ("examples/", "tests/", "scores/", "dvc.lock")
-    names = [name for name in listed.decode().split("\0") if name and not name.startswith(others)]
-    for name in names:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target)
+    write_code(folder)
     (folder / "params.yaml").write_text(yaml.safe_dump(small_params(ROOT / "examples/site"), sort_keys=False))
     command(folder, "python3", "-m", "pipelines.refresh")
     command(folder, "git", "init", "--quiet")
     commit(folder, "start")
     return folder
+
+
+def write_code(folder: Path) -> None:
+    """All files of this project but its data, results and tests, as they are in the working tree."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
+    others = ("examples/", "tests/", "scores/", "dvc.lock")
+    for name in sorted({name for name in listed.decode().split("\0") if name and not name.startswith(others)}):
+        if (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target)
 
 
 def commit(folder: Path, message: str) -> None:

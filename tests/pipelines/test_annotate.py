@@ -5,7 +5,7 @@ from pipelines.shared.files import digest_tree
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import manifest_digest, read_manifest
 from pipelines.shared.stage import DATA
-from tests.pipelines.builders import Item, captions, drawing, picture_item, stage_run, write_crawl
+from tests.pipelines.builders import ANNOTATORS, Item, captions, drawing, picture_item, stage_run, write_crawl
 
 PARAMS = {"sources": {"web": {}}}
 
@@ -27,13 +27,33 @@ def test_a_layer_beside_each_shard(crawl):
     assert sum(read_layer(folder, layer)["caption_words"].to_pylist() == [[3]] * 3 for layer in manifest.layers) >= 1
 
 
-def test_workers_change_nothing(crawl):
+def test_workers_change_nothing(crawl, monkeypatch):
+    monkeypatch.setenv("VIGNETTE_NO_CACHE", "1")
     digests = set()
     for options in ({}, {"direct_running_mode": "multi_threading", "direct_num_workers": 2}):
         params = stage_run("annotate", "web", PARAMS).params
         run(stage_run("annotate", "web", {**params, "beam": {**params["beam"], **options}}))
         digests.add(digest_tree(DATA / "annotate" / "web"))
     assert len(digests) == 1
+
+
+def test_unchanged_shards_come_from_the_cache(crawl, caplog):
+    caplog.set_level("INFO")
+    run(stage_run("annotate", "web", PARAMS))
+    whole, num_shards = digest_tree(DATA / "annotate" / "web"), len(read_manifest(DATA / "crawl" / "web").shards)
+    assert "from the cache" not in caplog.text
+    run(stage_run("annotate", "web", PARAMS))
+    assert digest_tree(DATA / "annotate" / "web") == whole
+    assert f"annotate web: {num_shards} of {num_shards} shards come from the cache" in caplog.text
+    caplog.clear()
+    items = [picture_item(f"p{i}", drawing(i), captions("a b c")) for i in range(7)]
+    write_crawl("web", [*items, picture_item("p7", drawing(7), captions("x"))], samples_per_shard=3)
+    run(stage_run("annotate", "web", PARAMS))
+    assert f"{num_shards - 1} of {num_shards} shards come from the cache" in caplog.text
+    caplog.clear()
+    few = {name: ANNOTATORS[name] for name in ("caption-stats", "phash")}
+    run(stage_run("annotate", "web", {**PARAMS, "annotators": few}))
+    assert "from the cache" not in caplog.text, "other settings, other results"
 
 
 def test_too_many_undecodable_samples_fail_the_job(crawl):

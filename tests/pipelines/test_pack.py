@@ -85,11 +85,11 @@ def test_nothing_is_lost_between_filter_and_pack(world):
     assert (manifest.details["media"], manifest.details["size_px"]) == ("image", 32)
 
 
-def test_shards_are_full_sorted_and_start_where_the_manifest_says(world):
+def test_shards_are_bounded_sorted_and_start_where_the_manifest_says(world):
     manifest = read_manifest(PACK)
     for split in ("train", "val", "test"):
         infos = manifest.files(f"{split}/")
-        assert all(info.num_samples == 5 for info in infos[:-1]) and infos[-1].num_samples <= 5
+        assert all(0 < info.num_samples <= 5 for info in infos)
         keys = [sample.key for info in infos for sample in read_shard(PACK, info)]
         assert keys == sorted(keys)
         firsts = [next(read_shard(PACK, info)).key for info in infos]
@@ -169,11 +169,39 @@ def test_open_clips_own_data_path_loads_it(world, open_clip_data):
     assert tuple(images.shape) == (1, 32, 32, 3) and tuple(texts.shape) == (1, 77)
 
 
-def test_workers_change_nothing(world):
+def test_workers_change_nothing(world, monkeypatch):
+    monkeypatch.setenv("VIGNETTE_NO_CACHE", "1")
     before = digest_tree(PACK)
     beam = {"direct_running_mode": "multi_threading", "direct_num_workers": 2}
     run(StageRun(stage="pack", key="pictures", params={**world, "beam": beam}))
     assert digest_tree(PACK) == before
+
+
+@pytest.mark.parametrize("key", ["pictures", "again"])
+def test_unchanged_shards_come_from_the_cache(world, caplog, key):
+    repacked(world)
+    before = digest_tree(DATA / "pack" / key)
+    tasks = len(read_manifest(PACK).shards)
+    caplog.set_level("INFO")
+    caplog.clear()
+    params = {**world, "repacks": {"again": {"pack": "pictures", "recaption": "first"}}}
+    run(StageRun(stage="pack", key=key, params=params))
+    assert f"pack {key}: {tasks} of {tasks} shards come from the cache" in caplog.text
+    assert digest_tree(DATA / "pack" / key) == before
+
+
+def test_other_sizes_come_from_no_cache(world, caplog):
+    caplog.set_level("INFO")
+    entry = {**world["packs"]["pictures"], "size_px": 16}
+    run(StageRun(stage="pack", key="small", params={**world, "packs": {"small": entry}}))
+    assert "from the cache" not in caplog.text
+    entry = {**entry, "samples_per_shard": 9}
+    run(StageRun(stage="pack", key="small", params={**world, "packs": {"small": entry}}))
+    whole = digest_tree(DATA / "pack" / "small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIGNETTE_NO_CACHE", "1")
+        run(StageRun(stage="pack", key="small", params={**world, "packs": {"small": entry}}))
+    assert digest_tree(DATA / "pack" / "small") == whole
 
 
 def repacked(world, **settings):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.shared.lock import LOCK_FILE, check_lock, local_state, lock_entry, read_lock, write_lock
+from pipelines.shared.files import digest_file, digest_tree
+from pipelines.shared.lock import LOCK_FILE, LocalState, check_lock, local_state, lock_entry, read_lock, write_lock
 
 DAY = datetime.date(2030, 1, 2)
 
@@ -18,22 +19,36 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("list.csv").write_text("url\n")
 
 
+def entry(serve: str, *files: str) -> dict:
+    return lock_entry(state(serve, *files), DAY)
+
+
+def state(serve: str, *files: str) -> LocalState:
+    return local_state(serve, tuple(map(Path, files)))
+
+
 def test_entries() -> None:
-    served = lock_entry("site", (), DAY)
+    served = entry("site")
     assert set(served) == {"local"} and set(served["local"]) == {"site"}
-    listed = lock_entry("", (Path("list.csv"),), DAY)
+    listed = entry("", "list.csv")
     assert listed["day"] == "2030-01-02" and set(listed["local"]) == {"list.csv"}
-    assert lock_entry("", (), DAY) == {"local": {}, "day": "2030-01-02"}
+    assert entry("") == {"local": {}, "day": "2030-01-02"}
+
+
+def test_state_of_a_folder() -> None:
+    found = state("site")
+    assert found.serve == "site" and found.digests == {"site": digest_tree(Path("site"))}
+    assert found.served == {"x.html": digest_file(Path("site/x.html"))}
 
 
 def test_unchanged_sources_pass() -> None:
-    write_lock({"a": lock_entry("site", (Path("list.csv"),), DAY)})
-    assert check_lock("a", "site", (Path("list.csv"),)) == read_lock()["a"]
+    write_lock({"a": entry("site", "list.csv")})
+    assert check_lock("a", state("site", "list.csv")) == read_lock()["a"]
 
 
 @pytest.mark.parametrize("change", ["edit", "add", "remove", "rename", "list"])
 def test_any_change_is_noticed(change: str) -> None:
-    write_lock({"a": lock_entry("site", (Path("list.csv"),), DAY)})
+    write_lock({"a": entry("site", "list.csv")})
     page = Path("site/x.html")
     if change == "edit":
         page.write_text("y")
@@ -46,26 +61,26 @@ def test_any_change_is_noticed(change: str) -> None:
     else:
         Path("list.csv").write_text("url\nx")
     with pytest.raises(ValueError, match=r"(site|list.csv) changed since sources.lock was written: run `vignette refr"):
-        check_lock("a", "site", (Path("list.csv"),))
+        check_lock("a", state("site", "list.csv"))
 
 
 def test_another_folder_is_a_change() -> None:
-    write_lock({"a": lock_entry("site", (), DAY)})
+    write_lock({"a": entry("site")})
     Path("other").mkdir()
     with pytest.raises(ValueError, match="changed"):
-        check_lock("a", "other", ())
+        check_lock("a", state("other"))
 
 
 def test_missing_entry_and_file() -> None:
     with pytest.raises(ValueError, match="has no 'clipart'"):
-        check_lock("clipart", "site", ())
+        check_lock("clipart", state("site"))
     write_lock({"clip-art": {}})
     with pytest.raises(ValueError, match="did you mean clip-art"):
-        check_lock("clipart", "site", ())
+        check_lock("clipart", state("site"))
     with pytest.raises(ValueError, match="is not a folder"):
-        local_state("none", ())
+        state("none")
     with pytest.raises(ValueError, match="does not exist"):
-        local_state("", (Path("none.csv"),))
+        state("", "none.csv")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', ""])

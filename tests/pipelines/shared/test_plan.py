@@ -29,10 +29,13 @@ def everything(folder: Path, made: Plan) -> list[tuple[str, Link]]:
     return [pair for name in made.chunks for pair in read_chunk(folder, name)]
 
 
-def test_chunks_are_full_and_sorted(tmp_path: Path) -> None:
+def test_chunks_are_ranges_of_keys(tmp_path: Path) -> None:
     made = plan(tmp_path, [link(number, f"t{number}") for number in range(57)])
-    assert made.chunks == ("00000", "00001", "00002", "00003", "00004", "00005")
-    assert [len(read_chunk(tmp_path, name)) for name in made.chunks] == [10, 10, 10, 10, 10, 7]
+    assert made.chunks == ("00000", "20000", "40000", "60000", "80000", "a0000", "c0000", "c8000", "d0000", "e0000")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"{name}.jsonl" for name in made.chunks), "plan.json"]
+    for name in made.chunks:
+        keys = [key for key, _ in read_chunk(tmp_path, name)]
+        assert 0 < len(keys) <= 10 and min(keys) >= name
     pairs = everything(tmp_path, made)
     keys = [key for key, _ in pairs]
     assert keys == sorted(keys) and len(set(keys)) == 57
@@ -87,6 +90,25 @@ def test_unfinished_plan_is_none(tmp_path: Path) -> None:
     (tmp_path / "plan.json").unlink()
     assert read_plan(tmp_path) is None
     assert plan(tmp_path, [link(2)]).num_links == 1, "a second try starts from nothing"
+
+
+def test_one_link_more_changes_one_chunk(tmp_path: Path) -> None:
+    links = [link(number, "t") for number in range(60)]
+    plan(tmp_path / "a", links)
+    plan(tmp_path / "b", [*links, link(60, "t")])
+    changed = [
+        name
+        for name in {path.name for folder in ("a", "b") for path in (tmp_path / folder).glob("*.jsonl")}
+        if not all((tmp_path / folder / name).exists() for folder in ("a", "b"))
+        or (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
+    ]
+    assert len(changed) == 1
+
+
+def test_pages_that_may_come_back() -> None:
+    assert not Plan((), 0, {"pages": {"fetched": 3, "http_404": 1, "robots_denied": 1}}).lacks_pages
+    assert Plan((), 0, {"pages": {"fetched": 3, "http_503": 1}}).lacks_pages
+    assert not Plan((), 0, {}).lacks_pages
 
 
 def test_no_links(tmp_path: Path) -> None:

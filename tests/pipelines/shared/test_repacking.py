@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pipelines.shared.files import digest_file
@@ -89,6 +91,17 @@ def test_candidates_in_another_order_are_our_mistake(tmp_path, shard):
     rows = [{"key": f"{i:020x}", "candidates": CANDIDATES} for i in (0, 1, 7)]
     with pytest.raises(AssertionError, match="not in the pack's order"):
         work(tmp_path)(RepackedShard(shard, layer(tmp_path, rows)), tmp_path / "out")
+
+
+def test_a_task_is_decided_by_its_two_files(shard):
+    candidates = replace(shard, sha256="c" * 64)
+    digests = {
+        RepackedShard(one, other).task(decided).digest
+        for one in (shard, candidates, replace(shard, name="b.tar"))
+        for other in (None, shard, candidates)
+        for decided in ("x", "y")
+    }
+    assert len(digests) == 18 and RepackedShard(shard, None).task("x").digest in digests
 
 
 @pytest.mark.parametrize("origins", [(), ("robot",)])

@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from pipelines.shared.reasons import LinkError
-from pipelines.shared.robots import ROBOTS_BYTES, Robots
+from pipelines.shared.robots import ROBOTS_BYTES, UNREAD, Robots
 
 RULES = b"User-agent: *\nDisallow: /private/\nAllow: /private/open\nDisallow: /*.zip$\n"
 
@@ -119,3 +119,15 @@ def test_each_origin_is_asked_once() -> None:
 
     asyncio.run(run())
     assert sorted(asked) == ["http://a.com/robots.txt", "http://b.com/robots.txt", "https://a.com/robots.txt"]
+
+
+@pytest.mark.parametrize(("answer", "is_unread"), [("http_503", True), ("dns_error", True), (b"*", False)])
+def test_a_refusal_says_whether_rules_are_known(answer: bytes | str, is_unread: bool) -> None:
+    async def read(url: URL) -> bytes:
+        if isinstance(answer, str):
+            raise LinkError(answer)
+        return b"User-agent: *\nDisallow: /"
+
+    with pytest.raises(LinkError) as refusal:
+        asyncio.run(Robots(read, "Vignette").check(URL("http://a.com/x")))
+    assert (refusal.value.message == UNREAD) is is_unread

@@ -1,5 +1,6 @@
 """The local site."""
 
+import hashlib
 import http.client
 import io
 import tarfile
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.shared.serve import serving
+from pipelines.shared.files import file_digests
+from pipelines.shared.serve import ServedFiles, serving
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -57,6 +59,42 @@ def test_members_of_a_tar(tmp_path: Path) -> None:
         assert get(port, "/a.tar/../out")[0] == 404
         assert get(port, "/none.tar/x")[0] == 404
         assert get(port, "/a.tar")[1] == (tmp_path / "a.tar").read_bytes()
+
+
+def tar(path: Path, **files: bytes) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_a_tar_that_was_written_again(tmp_path: Path) -> None:
+    with serving(tmp_path) as port:
+        tar(tmp_path / "a.tar", x=b"one")
+        assert get(port, "/a.tar/x") == (200, b"one")
+        tar(tmp_path / "a.tar", w=b"zero", x=b"two")
+        assert get(port, "/a.tar/x") == (200, b"two")
+
+
+def test_digests_are_those_of_what_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "index.html").write_text("index")
+    (tmp_path / "a b.png").write_bytes(b"picture")
+    (tmp_path / "none").write_bytes(b"")
+    tar(tmp_path / "s.tar", **{"x.png": b"member"})
+    files = ServedFiles(tmp_path, {"a b.png": hashlib.sha256(b"picture").hexdigest()})
+    paths = ["/a%20b.png", "/a%20b.png?x=1", "/none", "/gone.png", "/a%20b.png/", "/s.tar/x.png", "/s.tar/y.png"]
+    paths += ["/s.tar", "/../a%20b.png", "/%2e%2e/x", "/sub/index.html"]
+    with serving(tmp_path) as port:
+        for path in paths:
+            status, body = get(port, path)
+            expected = hashlib.sha256(body).hexdigest() if status == 200 else ""
+            assert files.digest(f"http://localhost{path}") == expected, path
+    assert files.digest("http://localhost/sub/") is None, "an index, a redirect or nothing: cannot be said"
+    assert files.digest("http://localhost/sub") is None
+    assert files.holds("http://localhost/x") and not files.holds("http://localhost.example/x")
+    assert ServedFiles(tmp_path, file_digests(tmp_path)).digest("http://localhost/none") == hashlib.sha256().hexdigest()
 
 
 def test_nothing_to_serve() -> None:

@@ -20,7 +20,7 @@ from webdataset.writer import TarWriter
 from pipelines.shared import shards as module
 from pipelines.shared.files import canonical_json
 from pipelines.shared.records import Caption, Sample, sample_key
-from pipelines.shared.shards import FileInfo, describe, read_shard, shard_name, write_shard
+from pipelines.shared.shards import FileInfo, describe, read_shard, write_shard
 
 
 def picture(index: int) -> bytes:
@@ -274,8 +274,7 @@ def test_torch_stays_out() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_names() -> None:
-    assert shard_name(42) == "00042"
+def test_info_as_json() -> None:
     assert json.dumps(FileInfo(name="a", num_samples=1, num_bytes=2, sha256="3").as_dict(), sort_keys=True) == (
         '{"name": "a", "num_bytes": 2, "num_samples": 1, "sha256": "3"}'
     )
