@@ -280,7 +280,7 @@ def test_learns_two_images_and_which_caption_is_whose():
 
 
 def test_capabilities_and_batch_keys():
-    assert capabilities(Model) == {"generate"}
+    assert capabilities(Model) == {"generate", "log_likelihood"}
     assert unconditional().batch_keys == ("image",)
     assert conditional().batch_keys == ("image", "text_embedding")
     assert conditional().conditional

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     run(recaption, "first")
     run(pack, "bootstrapped")
     run(train, "clip-bootstrapped")
-    run(evaluate, *params["evaluations"])
+    run(evaluate, *params["evaluations"], *params["references"])
     report.run(params)
 """
 
@@ -67,5 +67,5 @@ def test_equal_bytes_however_it_is_run(tmp_path: Path) -> None:
     )
     assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == set()
     manifests = [name for name in one if name.endswith("manifest.json")]
-    assert len(manifests) == 3 + 3 + 1 + 3 + 1 + 2, manifests
+    assert len(manifests) == 3 + 3 + 1 + 3 + 1 + 2 + 1, manifests
     assert {"runs/clip-bootstrapped/model.safetensors", "scores/clip.json", "reports/index.html"} <= one.keys()
