@@ -29,8 +29,9 @@ format: setup-test ## let ruff format the code
 chaos: setup-test ## kill crawls, builds and trainings at random moments and compare what comes out
 	$(BIN)/pytest -m slow tests/chaos
 
-bench-metrics: setup-test ## speed and memory of the metrics against other libraries: a table, and reports/bench/metrics.json
+bench-metrics: setup-test ## speed and memory of metrics against other libraries, of the report and of an idle build
 	$(BIN)/python -W ignore -m tests.benchmarks.metrics
+	$(BIN)/python -W ignore -m tests.benchmarks.operations
 
 setup: $(READY) ## virtual environment with the pinned dependencies
 

@@ -18,6 +18,7 @@ Differs from the paper: captions are encoded as they are unless a prefix is set;
 one that is given, and named in the protocol by the caller. Intervals resample test samples, with all their pairs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ from torch import Tensor
 from metrics.shared.bootstrap import Resampling, bootstrap_estimate, resampled_means
 from metrics.shared.metric import EvidenceMetric, Score, unit_rows
 from metrics.shared.pairs import append_pairs
+
+BLOCK_PAIRS = 1024  # whose products stay in a processor's cache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,9 +64,7 @@ class Metric(EvidenceMetric):
     def score(self) -> Score:
         """All four results; per pair, the values whose means they are."""
         owner = self.rows("pair_owner")
-        cosines, others, spread = _cosines(
-            unit_rows(self.rows("pair_image_embeddings")), unit_rows(self.rows("pair_text_embeddings")), owner
-        )
+        cosines, others, spread = _cosines(self.rows("pair_image_embeddings"), self.rows("pair_text_embeddings"), owner)
         values = {
             "clip_score": 100 * cosines,
             "clip_score_w": 2.5 * cosines.clamp(min=0),
@@ -104,8 +105,8 @@ def _cosines(images: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tens
     Statistics, chapter 12: the projection of a U-statistic).
 
     Args:
-        images: Unit rows, [k, d].
-        texts: Unit rows, [k, d].
+        images: [k, d].
+        texts: [k, d].
         owner: int64 [k].
 
     Returns:
@@ -118,10 +119,32 @@ def _cosines(images: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tens
     names, member, counts = torch.unique(owner, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise ValueError(f"clip_score: needs pairs of at least 2 test samples, got {len(names)}")
+    totals = images.new_zeros(2, images.shape[1], dtype=torch.float64)
+    cosines, of_caption, of_image = totals.new_zeros(3, len(owner))
+    for rows in _whole_samples(member, counts):
+        image, text = unit_rows(images[rows]), unit_rows(texts[rows])
+        local = member[rows] - member[rows[0]]
+        own_images, own_texts = (
+            each.new_zeros(int(local[-1]) + 1, each.shape[1]).index_add_(0, local, each)[local]
+            for each in (image, text)
+        )
+        cosines[rows] = (image * text).sum(1)
+        of_caption[rows], of_image[rows] = -(text * own_images).sum(1), -(image * own_texts).sum(1)
+        totals += torch.stack([image.sum(0), text.sum(0)])
+    for rows in torch.arange(len(owner), device=owner.device).split(BLOCK_PAIRS):
+        of_caption[rows] += unit_rows(texts[rows]) @ totals[0]
+        of_image[rows] += unit_rows(images[rows]) @ totals[1]
     num_others = len(owner) - counts[member]
-    own_images, own_texts = (
-        rows.new_zeros(len(names), rows.shape[1]).index_add_(0, member, rows) for rows in (images, texts)
-    )
-    of_caption = (texts * (images.sum(0) - own_images[member])).sum(1) / num_others
-    of_image = (images * (texts.sum(0) - own_texts[member])).sum(1) / num_others
-    return (images * texts).sum(1), of_caption, of_image - of_image.mean()
+    of_image /= num_others
+    return cosines, of_caption / num_others, of_image - of_image.mean()
+
+
+def _whole_samples(member: Tensor, counts: Tensor) -> Iterator[Tensor]:
+    """Places of pairs, in blocks that have all pairs of their samples."""
+    order, ends = torch.argsort(member, stable=True), counts.cumsum(0)
+    start = 0
+    while start < len(member):
+        last = torch.searchsorted(ends, start + BLOCK_PAIRS, right=True) - 1  # the last sample that fits, or the next
+        stop = int(ends[torch.maximum(last, member[order[start]])])
+        yield order[start:stop]
+        start = stop

@@ -12,8 +12,10 @@ grows as sets shrink, so that the bootstrap interval of it lies above both the v
 groups out instead, and also yields the bias.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,15 +87,10 @@ def resampled_means(values: ArrayLike, clusters: ArrayLike, resampling: Resampli
     assert np.isfinite(values).all(), "a bootstrap of means needs finite values"
     members = _cluster_indices(clusters)
     num_clusters = int(members.max()) + 1
-    counts = np.bincount(members, minlength=num_clusters).astype(np.float64)
-    sums = np.zeros((num_clusters, *values.shape[1:]))
-    np.add.at(sums, members, values)
-    means = []
-    for drawn in _weight_blocks(num_clusters, resampling, width=num_clusters):
-        weights = drawn.astype(np.float64)
-        totals = weights @ sums
-        means.append(totals / (weights @ counts).reshape(-1, *[1] * (totals.ndim - 1)))
-    return np.concatenate(means)
+    sums = np.zeros((num_clusters, values[0].size + 1))  # the last column counts rows
+    np.add.at(sums, members, np.column_stack([values.reshape(len(values), -1), np.ones(len(values))]))
+    totals = np.concatenate([*_over_draws(lambda drawn: _draw_matrix(drawn) @ sums, num_clusters, resampling)])
+    return (totals[:, :-1] / totals[:, -1:]).reshape(-1, *values.shape[1:])
 
 
 def resampled_medians(values: ArrayLike, clusters: ArrayLike, resampling: Resampling) -> Floats:
@@ -107,7 +104,8 @@ def resampled_medians(values: ArrayLike, clusters: ArrayLike, resampling: Resamp
     ones = np.ones(len(members), dtype=np.int64)
     counts = csr_array((ones, (members, level)), shape=(num_clusters, len(levels)))
     medians = []
-    for weights in _weight_blocks(num_clusters, resampling, width=len(levels)):
+    for drawn in _draw_blocks(num_clusters, resampling, width=len(levels)):
+        weights = np.stack([np.bincount(row, minlength=num_clusters) for row in drawn])
         seen = np.cumsum(weights @ counts, axis=1)
         total = seen[:, -1:]
         lower = np.argmax(seen >= (total + 1) // 2, axis=1)
@@ -195,11 +193,28 @@ def _cluster_indices(clusters: ArrayLike) -> NDArray[np.int64]:
     return members.astype(np.int64)
 
 
-def _weight_blocks(num_clusters: int, resampling: Resampling, width: int) -> Iterator[NDArray[np.int64]]:
-    """How often each cluster was drawn, int64 [block, num_clusters]: the same draws for any block size."""
+def _over_draws(function: Callable[[NDArray[np.int32]], Floats], *draws: Any) -> Iterator[Floats]:
+    """A function of each of `_draw_blocks`, while the next block is drawn."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for drawn in _draw_blocks(*draws):
+            done, waiting = waiting, pool.submit(function, drawn)
+            if done:
+                yield done.result()
+        assert waiting, "there are at least 100 resamples"
+        yield waiting.result()
+
+
+def _draw_blocks(num_clusters: int, resampling: Resampling, width: int = 1) -> Iterator[NDArray[np.int32]]:
+    """The clusters drawn for each resample, int32 [block, num_clusters]: the same draws for any block size."""
     rng = np.random.default_rng(resampling.seed)
     block = max(1, BLOCK_ELEMENTS // max(width, num_clusters))
     for start in range(0, resampling.num_resamples, block):
         rows = min(block, resampling.num_resamples - start)
-        drawn = rng.integers(num_clusters, size=(rows, num_clusters))
-        yield np.stack([np.bincount(row, minlength=num_clusters) for row in drawn])
+        yield rng.integers(num_clusters, size=(rows, num_clusters), dtype=np.int32)
+
+
+def _draw_matrix(drawn: NDArray[np.int32]) -> csr_array:
+    """[block, num_clusters] with as many ones in a row and column as the cluster was drawn for the resample."""
+    starts = np.arange(0, drawn.size + 1, drawn.shape[1], dtype=np.int32)
+    return csr_array((np.ones(drawn.size), drawn.reshape(-1), starts), shape=drawn.shape)

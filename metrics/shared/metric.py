@@ -79,11 +79,12 @@ class EvidenceMetric(torchmetrics.Metric):
     def append(self, name: str, rows: Tensor, dtype: torch.dtype) -> None:
         """Adds a batch of finite rows to a state."""
         rows = rows.detach().to(self.device, dtype)
-        assert bool(torch.isfinite(rows).all()), f"{type(self).__module__}: {name} must be finite"
+        ends = torch.stack(torch.aminmax(rows)) if rows.numel() else rows  # one reading, nothing written
+        assert bool(torch.isfinite(ends).all()), f"{type(self).__module__}: {name} must be finite"
         cast(list[Tensor], getattr(self, name)).append(rows)
 
     def rows(self, name: str) -> Tensor:
-        """All rows of a state.
+        """All rows of a state, not to be changed in place.
 
         Raises:
             ValueError: There are none.
@@ -92,7 +93,7 @@ class EvidenceMetric(torchmetrics.Metric):
         parts = [state] if isinstance(state, Tensor) else state
         if not sum(len(part) for part in parts):
             raise ValueError(f"{type(self).__module__}: no {name} were given, a score needs some")
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _computed_score(self) -> Score:
         self.compute()  # torchmetrics returns what it has cached, unless there was an update since

@@ -4,15 +4,17 @@ An entry's name is the digest of all that decides its content, so an entry never
 time and nothing else.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipelines.shared.files import atomic_path, digest_json
+from pipelines.shared.files import atomic_path, digest_json, digest_tree
 from pipelines.shared.stage import STATE
 
 STORE = STATE / "features"
@@ -69,6 +71,18 @@ class FeatureStore:
     def _path(self, identity: tuple[str | int, ...]) -> Path:
         digest = digest_json(list(identity))
         return self.folder / digest[:2] / f"{digest}.safetensors"
+
+
+def build_identity(device: torch.device) -> tuple[str | int, ...]:
+    """What decides the last bits of a result besides code and inputs: torch, the device, threads of the CPU."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return torch.__version__, where, torch.get_num_threads()
+
+
+@functools.cache
+def package_digest(package: ModuleType) -> str:
+    """Digest of a package's source files."""
+    return digest_tree(Path(package.__path__[0]), "*.py")
 
 
 def _load(path: Path) -> dict[str, Tensor]:

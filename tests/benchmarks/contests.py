@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metrics.shared.ranking import place
 from tests.benchmarks.harness import Contest
 
 RECALLS = (1, 5, 10)
@@ -97,8 +98,6 @@ def kernel_distance(quick: bool) -> Contest:
 
 def recalls(image: Tensor, text: Tensor, owner: Tensor) -> dict[str, float]:
     """Ours, in both directions."""
-    from metrics.shared.ranking import place
-
     by_text, by_image = place(image, text, owner)
     return {
         f"{name}@{k}": float(placement.recall(k).mean())

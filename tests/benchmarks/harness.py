@@ -21,6 +21,11 @@ from threadpoolctl import threadpool_limits
 
 NUM_THREADS = 2
 MEMORY = "MiB above the inputs"
+HEADING = "| case | ours | peer | who | unit | ratio | goal | results |\n|---|---|---|---|---|---|---|---|"
+
+
+class NotHereError(Exception):
+    """What a case needs is not on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +129,7 @@ def run_cases(cases: Sequence[Case], command: Sequence[str], *, quick: bool, rep
     for case in cases:
         try:
             contest = case.make(quick)
-        except ImportError as error:
+        except (ImportError, NotHereError) as error:
             print(f"{case.title}: skipped, {error}")
             continue
         with threads(1 if quick else NUM_THREADS):

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import metrics.shared
+import models
 from metrics.shared.detectors import Detector, DetectorSpec
 from metrics.shared.evidence import NEEDS
 from models import capabilities
 from pipelines.shared.evaluation.settings import SLOT, EvaluationEntry, ScoringEntry
 from pipelines.shared.evaluation.split import HeldOut, split_images
-from pipelines.shared.features import FeatureStore
+from pipelines.shared.features import FeatureStore, build_identity, package_digest
 from pipelines.shared.pixels import to_float, to_uint8
 from pipelines.shared.progress import progress
 from pipelines.shared.runs import LoadedRun
@@ -255,7 +257,8 @@ class Evidence:
     def _features(self, spec: DetectorSpec, pixels: Tensor) -> Tensor:
         """A detector's features of pictures, of which those that are not in the store are computed."""
         digests = [hashlib.sha256(picture.numpy().tobytes()).hexdigest() for picture in pixels]
-        identity = ("detector", spec.identity, pixels.shape[-1])
+        build = (package_digest(metrics.shared), *build_identity(pixels.device))
+        identity = ("detector", spec.identity, pixels.shape[-1], *build)
         return self.store.rows(identity, digests, lambda places: self._batched(pixels[places], self._detector(spec)))
 
     def _classes(self) -> dict[str, str]:
@@ -268,7 +271,7 @@ class Evidence:
         return spec.load()
 
     def _encode_images(self, run: LoadedRun) -> Tensor:
-        identity = ("image", run.sha256, self.split.sha256)
+        identity = ("image", run.sha256, self.split.sha256, *self._build(run))
         return self.store.get(
             identity,
             lambda: self._batched(
@@ -282,7 +285,10 @@ class Evidence:
             parts = [run.model.encode_text(list(texts[start : start + size])) for start in range(0, len(texts), size)]
             return torch.cat(parts).float().cpu()
 
-        return self.store.get(("text", run.sha256, *texts), encode)
+        return self.store.get(("text", run.sha256, *self._build(run), *texts), encode)
+
+    def _build(self, run: LoadedRun) -> tuple[str | int, ...]:
+        return package_digest(models), *build_identity(run.device)
 
     def _batched(self, pixels: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         size = self.settings.batch_size

@@ -6,6 +6,7 @@ Nothing here depends on the number of workers.
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipelines.shared.features import FeatureStore
 from pipelines.shared.pixels import to_float
 from pipelines.shared.progress import progress
+from pipelines.shared.stage import code_digest
 from pipelines.shared.training.columns import Column, MediaShape, StoredRows
 from pipelines.shared.training.distributed import World
 from pipelines.shared.training.order import DataOrder, Pick
@@ -158,7 +160,8 @@ def media_column(split: Split, shape: MediaShape, store: FeatureStore, cache_byt
             bar.update(len(batch["pixels"]))
         return torch.cat(parts)
 
-    identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames)
+    decoder = (code_digest(), version("pillow"), version("av"))
+    identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames, *decoder)
     return StoredRows(store.get(identity, decode_all))
 
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import models.shared
 from models.shared.frozen import Frozen
-from pipelines.shared.features import FeatureStore
-from pipelines.shared.files import canonical_json, digest_file, digest_tree
+from pipelines.shared.features import FeatureStore, build_identity, package_digest
+from pipelines.shared.files import canonical_json, digest_file
 from pipelines.shared.progress import progress
 from pipelines.shared.training.columns import Column, StoredRows, StoredTextRows
 from pipelines.shared.training.data import BatchRows, ToModel, all_rows, load, slices
@@ -112,11 +112,9 @@ class FrozenPart:
 
     @cached_property
     def _identity(self) -> tuple[str | int, ...]:
-        device = self.to_model.device
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        build = (torch.__version__, where, torch.get_num_threads())
+        build = build_identity(self.to_model.device)
         if feature_key := getattr(self.model, "feature_key", ""):
-            return ("shared", feature_key, shared_code_digest(), held_digest(self.model), *build)
+            return ("shared", feature_key, package_digest(models.shared), held_digest(self.model), *build)
         settings = canonical_json(asdict(self.plan.config))
         return ("own", self.plan.module_name, settings, code_digest(self.plan), untrained_digest(self.model), *build)
 
@@ -124,12 +122,7 @@ class FrozenPart:
 def code_digest(plan: ModelPlan) -> str:
     """Digest of the source of a plug-in and of what plug-ins share."""
     own = digest_file(Path(str(plan.module.__file__)))
-    return hashlib.sha256((own + shared_code_digest()).encode()).hexdigest()
-
-
-def shared_code_digest() -> str:
-    """Digest of the source of what plug-ins share."""
-    return digest_tree(Path(models.shared.__path__[0]), "*.py")
+    return hashlib.sha256((own + package_digest(models.shared)).encode()).hexdigest()
 
 
 def untrained_digest(model: nn.Module) -> str:

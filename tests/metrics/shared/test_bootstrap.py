@@ -40,7 +40,9 @@ def test_equal_values_within_clusters_count_once():
 
 
 def _draws(num_clusters: int, resampling: Resampling) -> np.ndarray:
-    return np.concatenate([*bootstrap._weight_blocks(num_clusters, resampling, width=num_clusters)])
+    """How often each cluster is in each resample."""
+    rows = np.concatenate([*bootstrap._draw_blocks(num_clusters, resampling)])
+    return np.stack([np.bincount(row, minlength=num_clusters) for row in rows])
 
 
 def test_means_and_medians_of_unequal_clusters_are_those_of_the_repeated_rows():

@@ -98,7 +98,7 @@ def test_unsafe_keys(write_project, key):
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        ("python3 -m a /home/me/data", "/home/me/data"),
+        ("python3 -m a /srv/data", "/srv/data"),
         ("python3 -m a --out=/srv/x", "/srv/x"),
         ("python3 -m a ~/data", "~/data"),
         ("python3 -m a --stamp $(date +%s)", "$(date"),

@@ -51,6 +51,19 @@ def test_embeddings_are_kept_in_the_store(make) -> None:
     assert second.calls == 0, "the same weights and samples are not encoded twice"
 
 
+def test_what_other_code_stored_is_not_used(make, monkeypatch) -> None:
+    metric = fid.Metric(fid.Config(detector="random-vgg"))
+    computed = []
+    batched = Evidence._batched
+    monkeypatch.setattr(Evidence, "_batched", lambda *args: computed.append(now) or batched(*args))
+    for now in ("one", "one again", "two"):
+        monkeypatch.setattr(evidence_module, "package_digest", lambda package, code=now[:3]: code)
+        evidence = make(TwoTowers())
+        evidence["image_embeddings"]
+        evidence._reference_features(metric.detector)
+    assert computed == ["one", "one", "two", "two"]
+
+
 def test_captions_are_judged_by_the_judge(make) -> None:
     metric = clip_score.Metric(clip_score.Config())
     metric.update(**make(Writer()).inputs(metric))
