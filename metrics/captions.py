@@ -51,6 +51,7 @@ from metrics.shared.estimates import Estimate
 from metrics.shared.metric import EvidenceMetric, Score
 from metrics.shared.ptb import tokenize
 from metrics.shared.texts import pack_texts, unpack_texts
+from metrics.shared.weights import is_sha256
 
 Floats = NDArray[np.float64]
 
@@ -63,18 +64,25 @@ class Config(Resampling):
     """Settings, besides those of the bootstrap.
 
     Attributes:
-        document_frequency: A file of `metrics.shared.document_frequency` for CIDEr-D; with "", the evaluated
-            references are counted.
+        document_frequency: A file for CIDEr-D that `vignette frequencies` wrote; with "", the evaluated references are
+            counted.
+        document_frequency_sha256: sha256 that this file must have, 64 hexadecimal digits.
         num_groups: Groups of the jackknife, at least 5.
     """
 
     document_frequency: str = ""
+    document_frequency_sha256: str = ""
     num_groups: int = 10
 
     def __post_init__(self) -> None:
         Resampling.__post_init__(self)
         if self.num_groups < 5:
             raise ValueError(f"num_groups must be at least 5, got {self.num_groups}")
+        if bool(self.document_frequency) != is_sha256(self.document_frequency_sha256):
+            raise ValueError(
+                "document_frequency goes with document_frequency_sha256 (64 lower-case hexadecimal digits), got "
+                f"{self.document_frequency!r} and {self.document_frequency_sha256!r}"
+            )
 
 
 class Metric(EvidenceMetric):
@@ -174,7 +182,10 @@ class Metric(EvidenceMetric):
         if not self.config.document_frequency:
             own = [idf(ngrams.images_with(), num_images) for ngrams in captions.ngrams]
             return cider_d(captions, own), {"document_frequency": f"of the {num_images} images evaluated"}
-        frequency, sha256 = read_document_frequency(Path(self.config.document_frequency))
+        path, expected = Path(self.config.document_frequency), self.config.document_frequency_sha256
+        frequency, sha256 = read_document_frequency(path)
+        if sha256 != expected:
+            raise ValueError(f"document_frequency {path} has sha256 {sha256}, document_frequency_sha256 is {expected}")
         given = [frequency.idf(ngrams.terms) for ngrams in captions.ngrams]
         return cider_d(captions, given), {
             "document_frequency": f"of {frequency.num_images} given images",

@@ -23,6 +23,7 @@ COMMANDS = {
     "scale": "switch params.yaml to another scale",
     "refresh": "note what the sources are now in sources.lock",
     "record": "append the present scores to the leaderboard's history",
+    "frequencies": "freeze how common n-grams are in a pack's captions, for CIDEr-D",
     "replay": "compute a row of the leaderboard again and compare it to the last bit",
     "verify": "hash everything again and compare with the manifests",
     "explain": "tell one sample's life from URL to captions",
@@ -46,8 +47,8 @@ def main() -> None:
 def usage() -> str:
     """The text of `vignette --help`."""
     lines = ["usage: vignette <command> [arguments]", "", "stages, each for one instance of params.yaml:"]
-    lines += [f"  {name:<10} {what}" for name, what in STAGES.items()]
-    lines += ["", "other commands:", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())]
+    lines += [f"  {name:<11} {what}" for name, what in STAGES.items()]
+    lines += ["", "other commands:", *(f"  {name:<11} {what}" for name, what in COMMANDS.items())]
     return "\n".join([*lines, "", "`vignette <command> --help` tells more.", ""])
 
 

@@ -1,5 +1,6 @@
 """The metric of captions against the COCO caption evaluation, brute force and what its parts should do."""
 
+import hashlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -48,10 +49,12 @@ def fed(written, references, owner, **settings) -> Metric:
     return metric
 
 
-def frequency_file(folder: Path, captions: Sequence[Sequence[str]]) -> str:
+def frequency_file(folder: Path, captions: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Settings that name a new file."""
     path = folder / "frequency.json"
     write_document_frequency(build_document_frequency(captions), path)
-    return str(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"document_frequency": str(path), "document_frequency_sha256": digest}
 
 
 def by_image(written, references, owner) -> list[tuple[list[str], list[list[str]]]]:
@@ -124,7 +127,7 @@ def test_given_frequencies_make_values_of_other_test_sets_one_scale(tmp_path: Pa
     file = frequency_file(tmp_path, [[f"A man near a bench {number}.", "Two dogs."] for number in range(50)])
     part = owner < 30
     some = (written[:30], [text for text, kept in zip(references, part.tolist(), strict=True) if kept], owner[part])
-    for settings, key, is_equal in (({"document_frequency": file}, "cider_d", True), ({}, "cider_d_self", False)):
+    for settings, key, is_equal in ((file, "cider_d", True), ({}, "cider_d_self", False)):
         everything, rest = fed(written, references, owner, **settings), fed(*some, **settings)
         assert key in everything.compute() and ({"cider_d", "cider_d_self"} - {key}).isdisjoint(everything.compute())
         assert np.allclose(everything.per_sample()[key][:30], rest.per_sample()[key], rtol=1e-12) == is_equal
@@ -135,7 +138,7 @@ def test_given_frequencies_of_the_references_are_their_own(tmp_path: Path) -> No
     images = [
         [text for text, one in zip(references, owner.tolist(), strict=True) if one == image] for image in range(60)
     ]
-    given = fed(written, references, owner, document_frequency=frequency_file(tmp_path, images))
+    given = fed(written, references, owner, **frequency_file(tmp_path, images))
     own = fed(written, references, owner)
     assert given.per_sample()["cider_d"] == pytest.approx(own.per_sample()["cider_d_self"], rel=1e-12)
 
@@ -143,14 +146,25 @@ def test_given_frequencies_of_the_references_are_their_own(tmp_path: Path) -> No
 def test_protocol_names_the_frequencies(tmp_path: Path) -> None:
     written, references, owner = data(num_images=20)
     file = frequency_file(tmp_path, [["a man"], ["a dog"], ["a man on a bench"]])
-    protocol = fed(written, references, owner, document_frequency=file).protocol()
+    protocol = fed(written, references, owner, **file).protocol()
     assert protocol["document_frequency"] == "of 3 given images"
     assert len(str(protocol["document_frequency_sha256"])) == 64
     alone = fed(written, references, owner).protocol()
     assert alone["document_frequency"] == "of the 20 images evaluated"
     assert "document_frequency_sha256" not in alone
+
+
+def test_a_file_of_frequencies_must_be_the_one_that_is_meant(tmp_path: Path) -> None:
+    written, references, owner = data(num_images=20)
+    file = frequency_file(tmp_path, [["a man"], ["a dog"]])
+    Path(file["document_frequency"]).write_text(Path(file["document_frequency"]).read_text() + "\n")
+    with pytest.raises(ValueError, match=r"document_frequency .*frequency.json has sha256 \w{64}, .* is \w{64}"):
+        fed(written, references, owner, **file).compute()
     with pytest.raises(ValueError, match=r"document_frequency .*none.json does not exist"):
-        fed(written, references, owner, document_frequency=str(tmp_path / "none.json")).compute()
+        fed(written, references, owner, **{**file, "document_frequency": str(tmp_path / "none.json")}).compute()
+    for settings in ({"document_frequency": "some.json"}, {"document_frequency_sha256": "0" * 64}):
+        with pytest.raises(ValueError, match="document_frequency goes with document_frequency_sha256"):
+            Config(**settings)
 
 
 def test_values_with_a_group_left_out_are_those_of_the_rest() -> None:

@@ -27,6 +27,7 @@ def small_params(site: Path) -> dict[str, Any]:
     split = {"val": 0.2, "test": {"clipart": 0.2, "emoji": 0.4, "emoji-motion": 0.4}}
     retrieval = {"pack": "web", "judge": "clip", "metrics": ["retrieval"]}
     return params | {
+        "retrain": {},
         "sources": {
             "clipart": {**source, "start": "clipart/page-13.html", "origin": "web"},
             "emoji": {**source, "start": "emoji/page-12.html", "origin": "human"},
