@@ -7,16 +7,18 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pipelines.shared import decode, pixels
 from pipelines.shared.features import FeatureStore
+from pipelines.shared.files import digest_file
 from pipelines.shared.pixels import to_float
 from pipelines.shared.progress import progress
-from pipelines.shared.stage import code_digest
 from pipelines.shared.training.columns import Column, MediaShape, StoredRows
 from pipelines.shared.training.distributed import World
 from pipelines.shared.training.order import DataOrder, Pick
@@ -160,7 +162,8 @@ def media_column(split: Split, shape: MediaShape, store: FeatureStore, cache_byt
             bar.update(len(batch["pixels"]))
         return torch.cat(parts)
 
-    decoder = (code_digest(), version("pillow"), version("av"))
+    code = [digest_file(Path(str(module.__file__))) for module in (decode, pixels)]
+    decoder = (*code, version("pillow"), version("av"))
     identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames, *decoder)
     return StoredRows(store.get(identity, decode_all))
 
