@@ -162,9 +162,9 @@ def media_column(split: Split, shape: MediaShape, store: FeatureStore, cache_byt
             bar.update(len(batch["pixels"]))
         return torch.cat(parts)
 
-    code = [digest_file(Path(str(module.__file__))) for module in (decode, pixels)]
-    decoder = (*code, version("pillow"), version("av"))
-    identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames, *decoder)
+    code = tuple(digest_file(Path(str(module.__file__))) for module in (decode, pixels))
+    decoders = tuple(version(package) for package in ("pillow", "av"))
+    identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames, *code, *decoders)
     return StoredRows(store.get(identity, decode_all))
 
 
