@@ -162,9 +162,10 @@ def media_column(split: Split, shape: MediaShape, store: FeatureStore, cache_byt
             bar.update(len(batch["pixels"]))
         return torch.cat(parts)
 
+    how: tuple[str | int, ...] = (shape.media, shape.side_px, shape.num_frames)
     code = tuple(digest_file(Path(str(module.__file__))) for module in (decode, pixels))
     decoders = tuple(version(package) for package in ("pillow", "av"))
-    identity = ("pixels", split.media_digest, shape.media, shape.side_px, shape.num_frames, *code, *decoders)
+    identity = ("pixels", split.media_digest, *how, *code, *decoders)
     return StoredRows(store.get(identity, decode_all))
 
 
