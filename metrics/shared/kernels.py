@@ -9,8 +9,9 @@ Differs from the paper:
   sets, which the jackknife needs, are then sums of a few numbers.
 - The sets may be of different size: pairs within a set are then weighted by its own size.
 
-Everything is float64. The kernel's values are all near each other, and the distance is a small difference of their
-means; float32 products would also change with the precision that a program sets for them globally.
+Sums are float64, and so are the rows of a block. The kernel's values are all near each other, and the distance is a
+small difference of their means; float32 products would also change with the precision that a program sets for them
+globally.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ class GroupedRows:
     """Rows that are dealt into groups.
 
     Attributes:
-        rows: float64 [n, d].
+        rows: [n, d] of any float type.
         member: float64 [n, g], 1 where a row is in a group, else 0.
     """
 
@@ -50,11 +51,13 @@ class GroupedRows:
             ValueError: There are fewer than two rows per group.
         """
         labels = torch.from_numpy(group_labels(len(rows), num_groups, seed)).to(rows.device)
-        return cls(rows.double(), torch.nn.functional.one_hot(labels, num_groups).double())
+        return cls(rows, torch.nn.functional.one_hot(labels, num_groups).double())
 
-    def blocks(self, block_rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows with their membership, at most `block_rows` at a time."""
-        return zip(self.rows.split(block_rows), self.member.split(block_rows), strict=True)
+    def blocks(self, block_rows: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows in float64 with their membership, at most `block_rows` at a time, from the row `first` on."""
+        for start in range(first, len(self.rows), block_rows):
+            part = slice(start, start + block_rows)
+            yield self.rows[part].double(), self.member[part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +77,14 @@ class WithinSums:
     @classmethod
     def of(cls, grouped: GroupedRows, kernel: Kernel, block_rows: int) -> Self:
         """Evaluates the kernel once for each unordered pair."""
-        blocks = list(grouped.blocks(block_rows))
         num_groups = grouped.member.shape[1]
-        diagonal, upper = (grouped.rows.new_zeros(num_groups, num_groups) for _ in range(2))
-        for place, (rows, member) in enumerate(blocks):
+        diagonal, upper = (grouped.member.new_zeros(num_groups, num_groups) for _ in range(2))
+        same = grouped.member.new_zeros(num_groups)
+        for place, (rows, member) in enumerate(grouped.blocks(block_rows)):
+            same += member.T @ kernel(torch.linalg.vecdot(rows, rows))
             diagonal += member.T @ (kernel(rows @ rows.T).fill_diagonal_(0) @ member)
-            for others, other_member in blocks[place + 1 :]:
+            for others, other_member in grouped.blocks(block_rows, (place + 1) * block_rows):
                 upper += member.T @ (kernel(rows @ others.T) @ other_member)
-        same = grouped.member.T @ kernel(torch.linalg.vecdot(grouped.rows, grouped.rows))
         return cls(*(_numpy(each) for each in (grouped.member.sum(0), diagonal + upper + upper.T, same)))
 
     def unbiased_mean(self, kept: Kept) -> float:
@@ -150,7 +153,7 @@ def mmd_sums(
         ValueError: A set has fewer than two rows per group.
     """
     first, second = (GroupedRows.of(rows, num_groups, (seed, index)) for index, rows in enumerate((one, other)))
-    between = first.rows.new_zeros(num_groups, num_groups)
+    between = first.member.new_zeros(num_groups, num_groups)
     for rows, member in first.blocks(block_rows):
         for others, other_member in second.blocks(block_rows):
             between += member.T @ (kernel(rows @ others.T) @ other_member)
