@@ -122,7 +122,7 @@ def publish(
     settings, split = evidence.settings, evidence.split
     clear_folder(out)
     values = {
-        f"{name}/{array}": torch.from_numpy(content).contiguous()
+        f"{name}/{array}": torch.tensor(content)  # a copy, because metrics may hand out one array
         for name, (metric, _) in used.items()
         for array, content in metric.per_sample().items()
     }

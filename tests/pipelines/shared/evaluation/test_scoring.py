@@ -53,6 +53,14 @@ def test_rows_of_values_have_their_samples(tmp_path: Path, monkeypatch: pytest.M
     assert {each["origin"] for each in samples["captions"]} == {"human"} and len(samples["samples"]) == len(SHADES)
 
 
+def test_two_metrics_of_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = METRICS | {"dual": {"module": "retrieval", "post": "dual-softmax"}}
+    scored(tmp_path, monkeypatch, metrics, ("retrieval", "dual"))
+    values = load_file(tmp_path / "out" / "per_sample.safetensors")
+    owners = [values[f"{name}/text_to_image_owner"].tolist() for name in metrics]
+    assert owners[0] == owners[1] and len(owners[0]) > len(SHADES)
+
+
 def test_two_metrics_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = METRICS | {"again": METRICS["retrieval"]}
     with pytest.raises(ValueError, match="two metrics of e give the same score: image_to_text_mean_rank"):
