@@ -1,5 +1,6 @@
 """The transforms that do tasks; see `pipelines.shared.jobs.run_tasks`."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,27 @@ class DoneTasks(beam.PTransform):
 
 
 class TaskDoFn(beam.DoFn):
-    """Does one task and keeps its result as a file."""
+    """Does one task and keeps its result as a file.
+
+    A worker works in the folder that the stage was started in, under the same path, wherever the worker was started:
+    data, runs and scratch are named relative to it.
+    """
 
     def __init__(self, work: Work, scratch: Path) -> None:
         """See `run_tasks`."""
         self.work = work
         self.scratch = scratch
+        self.project = Path.cwd()
+
+    def setup(self) -> None:
+        """Go to the stage's folder.
+
+        Raises:
+            ValueError: This machine does not have it.
+        """
+        if not self.project.is_dir():
+            raise ValueError(f"a worker does not see the folder {self.project}: every machine must have it there")
+        os.chdir(self.project)
 
     def process(self, task: Task) -> Iterator[str]:
         """Yields the task's name when its result is written."""

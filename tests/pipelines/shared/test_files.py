@@ -56,6 +56,17 @@ with atomic_path(Path({str(path)!r})) as temporary:
     assert path.read_bytes() == b"newer"
 
 
+def test_two_writers_at_once(tmp_path: Path) -> None:
+    """Of one process id, as the first processes of two containers have; the last one to finish wins."""
+    path = tmp_path / "x"
+    with atomic_path(path) as one:
+        one.write_bytes(b"one")
+        with atomic_path(path) as two:
+            two.write_bytes(b"two")
+        assert path.read_bytes() == b"two"
+    assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]
+
+
 def test_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     write_bytes(path, b"old")

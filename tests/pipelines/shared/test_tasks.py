@@ -1,5 +1,6 @@
 """Tasks on Beam's runner: each done once, results kept, in order."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipelines.shared.jobs import Task, beam_options, local_runner, run_tasks
 from pipelines.shared.stage import StageRun
+from pipelines.shared.tasks import TaskDoFn
 
 IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -42,3 +44,26 @@ def test_our_workers_only_for_the_local_runner() -> None:
     assert local_runner(beam_options(run())) is not None
     assert local_runner(beam_options(run(*IN_PROCESS))) is None
     assert local_runner(beam_options(run("--runner=PortableRunner"))) is None
+
+
+def test_a_worker_works_in_the_folder_of_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "scratch", elsewhere):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    sent = pickle.dumps(TaskDoFn(double, Path("scratch")))
+    monkeypatch.chdir(elsewhere)
+    worker = pickle.loads(sent)
+    worker.setup()
+    assert list(worker.process(Task("a", 4))) == ["a"]
+    assert (project / "scratch" / "a.json").exists() and not list(elsewhere.iterdir())
+
+
+def test_a_worker_without_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    worker = TaskDoFn(double, Path("scratch"))
+    project.rmdir()
+    with pytest.raises(ValueError, match="a worker does not see the folder"):
+        worker.setup()
