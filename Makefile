@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
+SPARK_READY := $(VENV)/.ready-spark
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint format chaos bench-metrics clean
+.PHONY: help setup setup-test demo test test-spark spark-tools lint format chaos bench-metrics clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,6 +17,13 @@ demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger c
 
 test: setup-test ## all tests of the normal run
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+test-spark: spark-tools $(SPARK_READY) ## the data stages on a Spark cluster of this machine; needs Java and Maven
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m spark tests/spark
+
+spark-tools:
+	@command -v java >/dev/null || { echo "Java is missing: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@command -v mvn >/dev/null || { echo "Maven is missing: apt-get install maven"; exit 1; }
 
 lint: setup-test ## ruff and mypy
 	$(BIN)/ruff check .
@@ -50,6 +58,11 @@ setup-test: $(TEST_READY) ## the same with what linters and tests need
 $(TEST_READY): $(READY)
 	@echo "Installing what linters and tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(SPARK_READY): $(TEST_READY)
+	@echo "Installing Spark (about 350 MB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	@touch $@
 
 clean: ## remove what stages made; the environment and DVC's cache stay
