@@ -42,9 +42,13 @@ setup(
         "test": [
             "clip-benchmark>=1.6",
             "diffusers>=0.35",
+            "dvc-s3>=3.2",
+            "flask>=3",
+            "flask-cors>=5",
             "hypothesis>=6.100",
             "imagehash>=4.3",
             "mlcroissant>=1.1",
+            "moto[s3]>=5",
             "mypy>=1.15",
             "prdc>=0.2",
             "pycocoevalcap>=1.2",

@@ -1,21 +1,74 @@
 """A build goes to a DVC remote and comes back elsewhere, where it verifies without any stage being run."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.pipelines.crawl_site import digests
 from tests.pipelines.small_job import command, commit, write_project
 
+BUCKET = "vignette"
+ACCOUNT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
 
-def test_push_clone_pull_verify(tmp_path: Path) -> None:
-    project, clone, remote = write_project(tmp_path / "project"), tmp_path / "clone", tmp_path / "remote"
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = write_project(tmp_path_factory.mktemp("remote") / "project")
     command(project, "dvc", "repro", "--quiet", "annotate@emoji")
-    command(project, "dvc", "remote", "add", "--default", "storage", str(remote))
+    return project
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an S3 server in this process, which has an empty bucket."""
+    for name, value in {**ACCOUNT, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket=BUCKET)
+        yield url
+    finally:
+        server.stop()
+
+
+def push(build: Path, folder: Path, remote: str, **settings: str) -> Path:
+    """A copy of the project whose build is in a remote."""
+    project = folder / "project"
+    shutil.copytree(build, project)
+    command(project, "dvc", "remote", "add", "--default", "storage", remote)
+    for name, value in settings.items():
+        command(project, "dvc", "remote", "modify", "storage", name, value)
     command(project, "dvc", "push", "--quiet")
     commit(project, "a build")
-    command(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    return project
+
+
+def pull(project: Path, folder: Path) -> None:
+    """A clone that has the build from the remote, and verifies."""
+    clone = folder / "clone"
+    command(folder, "git", "clone", "--quiet", str(project), str(clone))
     assert not (clone / "data").exists()
     command(clone, "dvc", "pull", "--quiet", "annotate@emoji", "--with-deps")
     found = command(clone, "python3", "-m", "pipelines.verify")
     assert "data/crawl/emoji" in found and "data/annotate/emoji" in found and " 0 problems" in found
     assert "up to date" in command(clone, "dvc", "status", "annotate@emoji", "crawl@emoji")
     assert digests(clone / "data") == digests(project / "data")
+
+
+def test_a_folder(build: Path, tmp_path: Path) -> None:
+    pull(push(build, tmp_path, str(tmp_path / "remote")), tmp_path)
+    assert digests(tmp_path / "remote")
+
+
+def test_an_s3_bucket(build: Path, tmp_path: Path, s3: str) -> None:
+    project = push(build, tmp_path, f"s3://{BUCKET}/builds", endpointurl=s3)
+    stored = boto3.client("s3", endpoint_url=s3).list_objects_v2(Bucket=BUCKET)["Contents"]
+    files = [path for path in (project / "data").rglob("*") if path.is_file()]
+    assert len(stored) >= len(files) and all(each["Key"].startswith("builds/") for each in stored)
+    pull(project, tmp_path)
