@@ -6,7 +6,8 @@ deviation of the grey pixels (Peli 1990, "Contrast in complex images", root mean
 pixel differs from the picture's corner by more than a tolerance.
 
 Differs from k-means and median cut: the cells of the histogram are fixed, 8 levels of each channel, so that the colours
-of two pictures compare and nothing is drawn or iterated; a colour is the mean of the pixels in its cell.
+of two pictures compare and nothing is drawn or iterated; a colour is the mean of the pixels in its cell. A large
+picture is first reduced by averaging to `max_side_px`.
 """
 
 from collections.abc import Sequence
@@ -29,16 +30,20 @@ class Config:
     Attributes:
         border_tolerance: Most levels by which a channel of a border's pixel differs from the corner, in [0, 255].
         num_colours: Most dominant colours, in [1, 512].
+        max_side_px: Longer side to which larger pictures are reduced before measuring, at least 16.
     """
 
     border_tolerance: int = 12
     num_colours: int = 3
+    max_side_px: int = 512
 
     def __post_init__(self) -> None:
         if not 0 <= self.border_tolerance <= 255:
             raise ValueError(f"border_tolerance must be in [0, 255], got {self.border_tolerance}")
         if not 1 <= self.num_colours <= NUM_CELLS:
             raise ValueError(f"num_colours must be in [1, {NUM_CELLS}], got {self.num_colours}")
+        if self.max_side_px < 16:
+            raise ValueError(f"max_side_px must be at least 16, got {self.max_side_px}")
 
 
 class Annotator:
@@ -66,12 +71,14 @@ class Annotator:
         return [self._facts(sample.image) for sample in samples]
 
     def _facts(self, image: Image.Image) -> dict[str, Any]:
-        pixels = np.asarray(image)
+        reduced = image.copy()
+        reduced.thumbnail((self.config.max_side_px, self.config.max_side_px), Image.Resampling.BOX)
+        pixels = np.asarray(reduced)
         colours, first_frac = dominant_colours(pixels, self.config.num_colours)
         highest = pixels.max(axis=2).astype(np.float64)
         return {
             "border_frac": border_frac(pixels, self.config.border_tolerance),
-            "contrast": float(np.asarray(image.convert("L")).std()),
+            "contrast": float(np.asarray(reduced.convert("L")).std()),
             "saturation": float(((highest - pixels.min(axis=2)) / np.maximum(highest, 1)).mean()),
             "dominant_colours": " ".join(f"#{bytes(colour).hex()}" for colour in colours),
             "dominant_colour_frac": first_frac,

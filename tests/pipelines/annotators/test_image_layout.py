@@ -71,10 +71,16 @@ def test_contrast_and_saturation_against_references():
     assert annotate(Image.fromarray(halves))["contrast"] == 127.5
 
 
+def test_large_pictures_are_reduced_before_measuring():
+    large = Image.fromarray(framed(5, 5, 0, 0)).resize((900, 600), Image.Resampling.NEAREST)
+    assert annotate(large, max_side_px=30) == annotate(Image.fromarray(framed(5, 5, 0, 0)))
+
+
 @pytest.mark.parametrize(
     "settings,message",
     [
         ({"border_tolerance": 256}, r"border_tolerance must be in \[0, 255\], got 256"),
+        ({"max_side_px": 8}, "max_side_px must be at least 16, got 8"),
         ({"num_colours": 0}, r"num_colours must be in \[1, 512\], got 0"),
     ],
 )
