@@ -33,10 +33,8 @@ def needing(extra: str) -> Iterator[None]:
 def packaged_network(package: str, file: str, sha256: str, extra: str) -> "onnxruntime.InferenceSession":
     """A network of an ONNX file in an installed package, on one thread of the CPU; loaded once per process.
 
-    The package's own code is not run.
-
     Args:
-        package: The package.
+        package: The package; its own code is not run.
         file: The file's path inside it.
         sha256: Digest that the file must have.
         extra: The project's extra that installs package and runtime.
@@ -47,13 +45,23 @@ def packaged_network(package: str, file: str, sha256: str, extra: str) -> "onnxr
     with needing(extra):
         import onnxruntime
 
-    path = packaged_path(package, file, extra)
-    if (found := digest_file(path)) != sha256:
-        raise ValueError(f"{path} must have sha256 {sha256}, got {found}: pip install 'vignette[{extra}]'")
+    path = checked_path(package, file, sha256, extra)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def checked_path(package: str, file: str, sha256: str, extra: str) -> Path:
+    """Where a file of an installed package lies, once its digest was found to be the expected one.
+
+    Raises:
+        ValueError: The package is not installed, or the file is another one.
+    """
+    path = packaged_path(package, file, extra)
+    if (found := digest_file(path)) != sha256:
+        raise ValueError(f"{path} must have sha256 {sha256}, got {found}: pip install 'vignette[{extra}]'")
+    return path
 
 
 def packaged_path(package: str, file: str, extra: str) -> Path:
