@@ -9,12 +9,12 @@ from pathlib import Path
 from pipelines.shared.files import digest_file, digest_json
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "pipelines"
+PACKAGES = ("pipelines", "models", "metrics")
 DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch", "ruamel": "ruamel.yaml"}
 
 
 def code_identity(*modules: str) -> str:
-    """Digest of modules of ours, of all that they import from `pipelines`, of the libraries' versions and of Python's.
+    """Digest of modules of ours, of all of ours that they import, of the libraries' versions and of Python's.
 
     Args:
         *modules: Full names, such as `pipelines.shared.packing`; plug-ins, which no import shows, among them.
@@ -28,7 +28,7 @@ def code_identity(*modules: str) -> str:
 def imported_code(modules: tuple[str, ...]) -> tuple[list[Path], list[str]]:
     """Files of modules and of all of ours that they import, directly or not, and names of the libraries they import."""
     waiting = [path for name in modules for path in _files(name)]
-    assert waiting or not modules, f"{modules} are not modules of {PACKAGE}"
+    assert waiting or not modules, f"{modules} are not modules of {', '.join(PACKAGES)}"
     files: set[Path] = set()
     libraries: set[str] = set()
     while waiting:
@@ -38,7 +38,7 @@ def imported_code(modules: tuple[str, ...]) -> tuple[list[Path], list[str]]:
         files.add(path)
         for name in _imported_names(path.read_bytes()):
             top = name.partition(".")[0]
-            if top == PACKAGE:
+            if top in PACKAGES:
                 waiting += _files(name)
             elif top not in sys.stdlib_module_names:
                 libraries.add(top)

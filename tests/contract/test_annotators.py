@@ -13,7 +13,8 @@ from pipelines.shared.params import plugin_names
 from tests.pipelines.builders import captions, drawing
 
 NAMES = plugin_names("pipelines.annotators")
-NEEDS_FILES = {"clip_score"}  # their own tests write the files
+NEEDS_FILES = {"aesthetic", "clip_score", "match_score"}  # their own tests write the files
+QUICK = {"image_text": {"min_side_px": 64}}
 
 
 @pytest.fixture(params=NAMES)
@@ -24,7 +25,7 @@ def module(request):
 @pytest.fixture(params=[name for name in NAMES if name not in NEEDS_FILES])
 def annotator(request):
     plugin = importlib.import_module(f"pipelines.annotators.{request.param}")
-    return plugin.Annotator(plugin.Config())
+    return plugin.Annotator(plugin.Config(**QUICK.get(request.param, {})))
 
 
 def inputs():

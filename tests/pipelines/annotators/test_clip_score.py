@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.annotators import AnnotatorInput
-from pipelines.annotators.clip_score import Annotator, Config, load_model
+from pipelines.annotators.clip_score import Annotator, Config
+from pipelines.shared.clip_models import load_clip
 from pipelines.shared.files import digest_file
 from tests.pipelines.builders import captions, drawing
 
@@ -30,7 +31,8 @@ def tiny(tmp_path_factory):
     model = open_clip.create_model("vignette-tiny")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "tiny.safetensors")
     weights = folder / "tiny.safetensors"
-    return {"model": "vignette-tiny", "weights": str(weights), "sha256": digest_file(weights)}
+    yield {"model": "vignette-tiny", "weights": str(weights), "sha256": digest_file(weights)}
+    torch.set_deterministic_debug_mode("default")
 
 
 def inputs(*texts: tuple[str, ...]):
@@ -67,10 +69,10 @@ def test_a_batch_changes_nothing(tiny):
 
 
 def test_the_model_is_loaded_once_per_process(tiny):
-    before = load_model.cache_info().misses
+    before = load_clip.cache_info().misses
     for _ in range(2):
         Annotator(Config(**tiny, column="again")).annotate(inputs(("a cat",)))
-    assert load_model.cache_info().misses <= before + 1
+    assert load_clip.cache_info().misses <= before + 1
 
 
 def test_no_captions_at_all_needs_no_model(tiny):
@@ -104,6 +106,7 @@ def test_nothing_is_fetched_by_name(tiny):
         ({"weights": "x.pt"}, "must be a .safetensors file"),
         ({"sha256": "abc"}, "64 lower-case hex digits"),
         ({"column": "Bad-name"}, "column must match"),
+        ({"device": "cuda:9"}, "device must be one of auto, cpu, cuda, got 'cuda:9'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
     ],
 )

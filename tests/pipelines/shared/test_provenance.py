@@ -22,6 +22,7 @@ def test_imports_are_followed() -> None:
     assert "pipelines/shared/fetch.py" not in found and "pipelines/pack.py" not in found
     assert "pipelines/annotators/phash.py" in names("pipelines.shared.annotating", "pipelines.annotators.phash")
     assert "pipelines/annotators/phash.py" not in names("pipelines.shared.annotating")
+    assert "models/shared/packaged.py" in names("pipelines.annotators.embeddings"), "into the other packages too"
 
 
 @pytest.mark.parametrize("package", ["pipelines.annotators", "pipelines.sources"])

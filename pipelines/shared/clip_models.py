@@ -1,0 +1,128 @@
+"""CLIP models of given weights for annotators: any architecture that open_clip knows by name. Nothing is downloaded.
+
+Source: Radford et al. 2021, arXiv:2103.00020. Weights are a local safetensors file whose sha256 is part of the
+settings, so that the settings stand for the scores. Mean and deviation of the pixels are those that open_clip states
+for the architecture's published weights (`metrics/shared/clip_tower.py` says why a file alone does not tell).
+
+A model is loaded once per process, on first use, and kept. Beam's RunInference would do the same, but it takes one
+element per picture, so pixels would cross its shuffle, and it cuts batches by the clock.
+"""
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from pipelines.shared.devices import DEVICES, choose_device, make_deterministic
+from pipelines.shared.files import digest_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+COLUMN = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipModel:
+    """A CLIP model in evaluation mode.
+
+    Attributes:
+        model: open_clip's.
+        preprocess: From a picture to float32 [3, H, W].
+        tokenizer: From texts to int64 [B, T].
+        device: Where the model is.
+    """
+
+    model: Any
+    preprocess: Any
+    tokenizer: Any
+    device: "torch.device"
+
+    def encode_images(self, images: Sequence[Image.Image]) -> "Tensor":
+        """B RGB pictures -> float32 [B, D], rows of length 1."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.stack([self.preprocess(image) for image in images]).to(self.device)
+            return self.model.encode_image(pixels, normalize=True)
+
+    def encode_texts(self, texts: Sequence[str]) -> "Tensor":
+        """B texts -> float32 [B, D], rows of length 1."""
+        import torch
+
+        with torch.inference_mode():
+            return self.model.encode_text(self.tokenizer(list(texts)).to(self.device), normalize=True)
+
+
+def check_weights(weights: str, sha256: str) -> None:
+    """Checks the settings that name a file of weights.
+
+    Raises:
+        ValueError: It is no safetensors file, or the digest is none.
+    """
+    if not weights.endswith(".safetensors"):
+        raise ValueError(f"weights must be a .safetensors file, got {weights}")
+    if not SHA256.fullmatch(sha256):
+        raise ValueError(f"sha256 must be 64 lower-case hex digits, got {sha256!r}")
+
+
+def check_model_settings(column: str, batch_size: int, device: str) -> None:
+    """Checks the settings that all annotators by a model have.
+
+    Raises:
+        ValueError: One is out of range.
+    """
+    if not COLUMN.fullmatch(column):
+        raise ValueError(f"column must match {COLUMN.pattern}, got {column!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+
+
+def require_file(setting: str, path: str) -> None:
+    """Checks that the file which a setting names is there, before a job starts.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{setting}: {path} does not exist")
+
+
+@functools.cache
+def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
+    """A model, on one thread of the CPU or on the GPU; once per process.
+
+    Args:
+        name: One of `open_clip.list_models()`, such as `ViT-B-32`.
+        weights: Path of a safetensors file of the whole model.
+        sha256: Digest that the file must have.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ValueError: The architecture is unknown or open_clip would fetch a part of it, the file is not the one of the
+            settings or does not fit, or the device is not there.
+    """
+    import open_clip
+
+    from metrics.shared.clip_tower import architecture
+
+    known = architecture(name)
+    chosen = choose_device(device, f"CLIP {name}")
+    make_deterministic(chosen, num_threads=1)
+    if (found := digest_file(Path(weights))) != sha256:
+        raise ValueError(f"weights: {weights} has sha256 {found}, the settings say {sha256}")
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            name, pretrained=weights, image_mean=known.mean, image_std=known.std, device=chosen, pretrained_text=False
+        )
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"weights: {weights} does not fit {name}: {error}") from error
+    return ClipModel(model.eval(), preprocess, open_clip.get_tokenizer(name), chosen)
