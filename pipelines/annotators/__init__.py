@@ -5,7 +5,8 @@ Every plug-in module has a `Config` (frozen, keyword-only dataclass; ranges chec
 `params.yaml`. Names of columns are unique over all annotators and the crawl's facts: a plug-in that may stand in
 `params.yaml` twice takes its column's name as a setting.
 
-A picture or clip is decoded once for all annotators. Batches are cut per shard, in shard order, by the annotator's own
+A picture or clip is decoded once for all annotators: of a clip as many frames as the one that wants most of them, of
+which each sees its own. Batches are cut per shard, in shard order, by the annotator's own
 `batch_size`, so their members do not depend on workers, bundling or the other annotators.
 """
 
@@ -17,6 +18,8 @@ from PIL import Image
 
 from pipelines.shared.records import Caption
 
+FRAME_COUNTS = (3, 5, 9, 17, 33, 65, 129, 257)
+"""How many frames of a clip an annotator may want: evenly spaced, fewer of them are always among more of them."""
 ERROR_COLUMN = "annotate_error"
 """Column of the annotation layer that says why a sample did not decode; empty for all others."""
 
@@ -30,6 +33,8 @@ class AnnotatorInput:
         media: `image` or `video`.
         image: Mode RGB: the picture, or the middle frame of a clip.
         first_image: Mode RGB: the picture, or the first frame of a clip.
+        frames: Mode RGB: of a clip frames evenly spaced from the first to the last, as many as the annotator wants, or
+            all of them where it has fewer; of a picture none.
         captions: All captions, in the order of the layers.
         facts: The crawl's facts.
     """
@@ -40,6 +45,7 @@ class AnnotatorInput:
     first_image: Image.Image
     captions: tuple[Caption, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    frames: tuple[Image.Image, ...] = ()
 
 
 class Annotator(Protocol):
@@ -49,6 +55,7 @@ class Annotator(Protocol):
         columns: Name of each column to its Arrow type: `float64`, `int32`, `bool`, `string`, `binary`, ... of a value
             per sample, or `list<...>` of a value per caption, in the order of the captions.
         batch_size: Most samples in one call.
+        num_frames: Optional: frames of a clip that it wants, one of `FRAME_COUNTS`; none without it.
     """
 
     columns: Mapping[str, str]

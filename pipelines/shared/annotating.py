@@ -7,15 +7,15 @@ the life of the worker process. A sample that the crawl took but that does not d
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 from PIL import Image
 
-from pipelines.annotators import ERROR_COLUMN, Annotator, AnnotatorInput
-from pipelines.shared.decode import clip_frames, open_image
+from pipelines.annotators import ERROR_COLUMN, FRAME_COUNTS, Annotator, AnnotatorInput
+from pipelines.shared.decode import clip_frames, evenly_spaced, open_image
 from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.media import MediaError
 from pipelines.shared.params import plugin, plugin_config
@@ -119,12 +119,13 @@ class AnnotateShard:
 def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator]) -> list[dict[str, Any]]:
     """A row per sample, in order; at most the largest batch of decoded pictures is held."""
     lanes = [_Lane(annotator) for annotator in annotators]
+    num_frames = max((lane.num_frames for lane in lanes), default=0)
     rows = []
     for sample in samples:
         row: dict[str, Any] = {"key": sample.key, ERROR_COLUMN: ""}
         rows.append(row)
         try:
-            decoded = decode_sample(sample)
+            decoded = decode_sample(sample, num_frames)
         except MediaError as error:
             row[ERROR_COLUMN] = error.reason
             continue
@@ -135,15 +136,22 @@ def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator])
     return rows
 
 
-def decode_sample(sample: Sample) -> AnnotatorInput:
+def decode_sample(sample: Sample, num_frames: int = 0) -> AnnotatorInput:
     """The sample's picture, or its clip's first and middle frames, in RGB.
+
+    Args:
+        sample: The sample.
+        num_frames: One of `FRAME_COUNTS`, or 0: frames of a clip that are kept beside these two.
 
     Raises:
         MediaError: It does not decode.
     """
+    frames: tuple[Image.Image, ...] = ()
     if sample.is_video:
-        frames, _ = clip_frames(sample.media, 3)
-        first, middle = (Image.fromarray(frame) for frame in (frames[0], frames[len(frames) // 2]))
+        pixels, _ = clip_frames(sample.media, num_frames or FRAME_COUNTS[0])
+        frames = tuple(Image.fromarray(frame) for frame in pixels)
+        few = pick_frames(frames, FRAME_COUNTS[0])
+        first, middle = few[0], few[len(few) // 2]
     else:
         first = middle = open_image(sample.media)
     return AnnotatorInput(
@@ -153,7 +161,13 @@ def decode_sample(sample: Sample) -> AnnotatorInput:
         first_image=first,
         captions=sample.captions,
         facts=sample.facts,
+        frames=frames if num_frames else (),
     )
+
+
+def pick_frames(frames: Sequence[Image.Image], most: int) -> tuple[Image.Image, ...]:
+    """At most so many of the frames, evenly spaced; of the frames picked for a higher count the same as of all."""
+    return tuple(frames[index] for index in evenly_spaced(len(frames), most))
 
 
 class _Lane:
@@ -161,10 +175,13 @@ class _Lane:
 
     def __init__(self, annotator: Annotator) -> None:
         self.annotator = annotator
+        self.num_frames: int = getattr(annotator, "num_frames", 0)
+        assert self.num_frames in (0, *FRAME_COUNTS), f"{type(annotator).__module__} wants {self.num_frames} frames"
         self.waiting: list[tuple[AnnotatorInput, dict[str, Any]]] = []
 
     def add(self, decoded: AnnotatorInput, row: dict[str, Any]) -> None:
-        self.waiting.append((decoded, row))
+        own = replace(decoded, frames=pick_frames(decoded.frames, self.num_frames) if self.num_frames else ())
+        self.waiting.append((own, row))
         if len(self.waiting) == self.annotator.batch_size:
             self.flush()
 

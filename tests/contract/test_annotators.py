@@ -13,7 +13,7 @@ from pipelines.shared.params import plugin_names
 from tests.pipelines.builders import captions, drawing
 
 NAMES = plugin_names("pipelines.annotators")
-NEEDS_FILES = {"aesthetic", "clip_score", "match_score"}  # their own tests write the files
+NEEDS_FILES = {"aesthetic", "clip_score", "frame_text_score", "match_score"}  # their own tests write the files
 QUICK = {"image_text": {"min_side_px": 64}}
 
 
@@ -37,7 +37,8 @@ def inputs():
             image=drawing(i, 40 + i, 30),
             first_image=drawing(i + i % 2, 40 + i, 30),
             captions=captions(*texts[: i % 5]),
-            facts={"width": 40 + i, "height": 30},
+            facts={"width": 40 + i, "height": 30, "num_frames": 3 if i % 2 else 1, "duration_sec": 0.3 * (i % 2)},
+            frames=tuple(drawing(i + j, 40 + i, 30) for j in range(3)) if i % 2 else (),
         )
         for i in range(6)
     ]

@@ -1,8 +1,9 @@
 import numpy as np
 import pyarrow
 import pytest
+from PIL import Image
 
-from pipelines.annotators import AnnotatorInput
+from pipelines.annotators import FRAME_COUNTS, AnnotatorInput
 from pipelines.shared.annotating import (
     AnnotateShard,
     AnnotatorSpec,
@@ -12,6 +13,7 @@ from pipelines.shared.annotating import (
     arrow_type,
     decode_sample,
 )
+from pipelines.shared.decode import evenly_spaced
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
 from pipelines.shared.records import Caption, Sample
@@ -128,3 +130,53 @@ def test_a_shard_becomes_a_layer(tmp_path, monkeypatch):
 def test_an_annotator_builds_on_the_worker():
     spec = annotator_specs({"stats": {"module": "image_stats", "max_side_px": 64}})[0]
     assert isinstance(spec, AnnotatorSpec) and spec.build().config.max_side_px == 64
+
+
+class Watching(Recording):
+    """An annotator that notes the frames that it is shown."""
+
+    def __init__(self, column: str, num_frames: int) -> None:
+        super().__init__(2, column)
+        self.num_frames = num_frames
+        self.frames: list[list[int]] = []
+
+    def annotate(self, samples: list[AnnotatorInput]) -> list[dict]:
+        self.frames += [[round(np.asarray(frame).mean() / 4) for frame in sample.frames] for sample in samples]
+        return super().annotate(samples)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 8, 9, 10, 31, 40])
+def test_each_annotator_sees_its_own_frames_of_a_clip(length):
+    frames = [Image.new("RGB", (16, 16), (4 * index,) * 3) for index in range(length)]
+    item = clip_item("c", frames, captions("a"))
+    given = [Sample(key="0" * 20, extension="mp4", media=item.media, captions=item.captions), *samples(1)]
+    three, nine = Watching("three", 3), Watching("nine", 9)
+    annotate_samples(given, [three, nine])
+    for annotator in (three, nine):
+        assert annotator.frames == [list(evenly_spaced(length, annotator.num_frames)), []]
+        alone = Watching("alone", annotator.num_frames)
+        annotate_samples(given, [alone])
+        assert alone.frames == annotator.frames
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 12])
+def test_first_and_middle_do_not_depend_on_who_wants_frames(length):
+    item = clip_item("c", [drawing(i) for i in range(length)], captions("a"))
+    sample = Sample(key="0" * 20, extension="mp4", media=item.media, captions=item.captions)
+    few, many = decode_sample(sample), decode_sample(sample, 9)
+    assert few.frames == () and len(many.frames) == min(length, 9)
+    assert few.image.tobytes() == many.image.tobytes() and few.first_image.tobytes() == many.first_image.tobytes()
+
+
+def test_fewer_frames_are_always_among_more():
+    for length in (*range(1, 300), 999, 1000, 18_000):
+        for most in FRAME_COUNTS:
+            places = evenly_spaced(length, most)
+            for fewer in FRAME_COUNTS[: FRAME_COUNTS.index(most)]:
+                picked = [places[index] for index in evenly_spaced(len(places), fewer)]
+                assert picked == list(evenly_spaced(length, fewer))
+
+
+def test_another_number_of_frames_is_our_mistake():
+    with pytest.raises(AssertionError, match="wants 4 frames"):
+        annotate_samples(samples(1), [Watching("x", 4)])
