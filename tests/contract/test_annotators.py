@@ -13,7 +13,13 @@ from pipelines.shared.params import plugin_names
 from tests.pipelines.builders import captions, drawing
 
 NAMES = plugin_names("pipelines.annotators")
-NEEDS_FILES = {"aesthetic", "clip_score", "frame_text_score", "match_score"}  # their own tests write the files
+NEEDS_FILES = {
+    "aesthetic",
+    "caption_perplexity",
+    "clip_score",
+    "frame_text_score",
+    "match_score",
+}  # their own tests write the files
 QUICK = {"image_text": {"min_side_px": 64}}
 
 
