@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "compute a row of the leaderboard again and compare it to the last bit",
     "verify": "hash everything again and compare with the manifests",
     "explain": "tell one sample's life from URL to captions",
+    "what-if": "what other thresholds of a filter would keep and reject",
     "doctor": "look for the traps that are known to bite such pipelines",
 }
 
@@ -39,9 +40,10 @@ def main() -> None:
         return
     if name not in STAGES | COMMANDS:
         sys.exit(f"vignette: {name!r} is not a command; there are: {', '.join([*STAGES, *COMMANDS])}")
-    assert importlib.util.find_spec(f"pipelines.{name}"), f"pipelines.{name} is missing"
+    module = f"pipelines.{name.replace('-', '_')}"
+    assert importlib.util.find_spec(module), f"{module} is missing"
     sys.argv = [f"vignette {name}", *sys.argv[2:]]
-    runpy.run_module(f"pipelines.{name}", run_name="__main__", alter_sys=False)
+    runpy.run_module(module, run_name="__main__", alter_sys=False)
 
 
 def usage() -> str:

@@ -38,12 +38,7 @@ def run(stage_run: StageRun) -> None:
     where = f"filters.{stage_run.key}"
     values = entry(stage_run.params, "filters", stage_run.key)
     settings = build(FilterEntry, values, where)
-    decision_settings = DecisionSettings(
-        exact_duplicates=settings.exact_duplicates,
-        near_duplicates=settings.near_duplicates,
-        shares=settings.split.of(settings.sources, f"{where}.split"),
-        seed=stage_run.seed,
-    )
+    decision_settings = DecisionSettings.of(settings, stage_run.seed, where)
     rules = load_rules(settings.rules, f"{where}.rules")
     shards: list[ShardLayers] = []
     inputs: dict[str, str] = {}

@@ -25,6 +25,7 @@ from pipelines.shared.duplicates import (
     hash_values,
     near_duplicates,
 )
+from pipelines.shared.filtering import FilterEntry
 from pipelines.shared.layers import layer_schema
 from pipelines.shared.splits import SPLITS, assign_splits, equal_captions
 
@@ -57,6 +58,16 @@ class DecisionSettings:
     shares: tuple[np.ndarray, np.ndarray]
     seed: int
 
+    @classmethod
+    def of(cls, entry: FilterEntry, seed: int, where: str) -> "DecisionSettings":
+        """Those of a filter's entry, whose place in `params.yaml` is `where`."""
+        return cls(
+            exact_duplicates=entry.exact_duplicates,
+            near_duplicates=entry.near_duplicates,
+            shares=entry.split.of(entry.sources, f"{where}.split"),
+            seed=seed,
+        )
+
 
 class Grouping(NamedTuple):
     """What N passing samples are to each other.
@@ -68,6 +79,11 @@ class Grouping(NamedTuple):
 
     reason: np.ndarray
     cluster: np.ndarray
+
+
+def late_reasons() -> tuple[str, ...]:
+    """Reasons that are given after all rules, in their order."""
+    return EXACT, NEAR
 
 
 def decide(verdicts: pyarrow.Table, sources: np.ndarray, settings: DecisionSettings) -> pyarrow.Table:

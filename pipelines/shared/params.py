@@ -61,6 +61,18 @@ def load_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     return freeze_lists(values)
 
 
+def read_value(text: str, where: str) -> Any:
+    """A value from YAML text, as `params.yaml` would hold it.
+
+    Raises:
+        ValueError: It is not YAML.
+    """
+    try:
+        return freeze_lists(YAML(typ="safe", pure=True).load(text))
+    except YAMLError as error:
+        raise ValueError(f"{where}: {text!r} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
 def entry(params: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
     """One instance of a section, such as the source `emoji`.
 

@@ -15,6 +15,7 @@ from pipelines.shared.params import (
     plugin,
     plugin_config,
     plugin_names,
+    read_value,
     split_settings,
     suggestion,
 )
@@ -173,3 +174,9 @@ def test_helpers() -> None:
     assert suggestion("lernin", ["learning", "other"]) == " (did you mean learning?)"
     assert suggestion("zzz", ["learning"]) == ""
     assert freeze_lists({"a": [1, {"b": [2]}]}) == {"a": (1, {"b": (2,)})}
+
+
+def test_single_values_are_read_as_yaml():
+    assert read_value("[1, {a: 1e-4}]", "--set x") == (1, {"a": 1e-4})
+    with pytest.raises(ValueError, match=r"^--set x: '\[1' is not valid YAML"):
+        read_value("[1", "--set x")
