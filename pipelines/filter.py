@@ -39,7 +39,7 @@ def run(stage_run: StageRun) -> None:
     values = entry(stage_run.params, "filters", stage_run.key)
     settings = build(FilterEntry, values, where)
     decision_settings = DecisionSettings.of(settings, stage_run.seed, where)
-    rules = load_rules(settings.rules, f"{where}.rules")
+    rules = load_rules(settings.all_rules(where), f"{where}.rules")
     shards: list[ShardLayers] = []
     inputs: dict[str, str] = {}
     for source in settings.sources:

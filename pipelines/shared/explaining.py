@@ -161,7 +161,7 @@ def _decision(params: Mapping[str, Any], name: str, values: Mapping[str, Any], f
 def _outcomes(name: str, values: Mapping[str, Any], found: Found) -> Iterator[str]:
     entry = build(FilterEntry, values, f"filters.{name}")
     shards = [shard for source in entry.sources for shard in source_layers(source)[0]]
-    rules = fit_rules(load_rules(entry.rules, f"filters.{name}.rules"), shards)
+    rules = fit_rules(load_rules(entry.all_rules(f"filters.{name}"), f"filters.{name}.rules"), shards)
     own = [shard for shard in shards if shard.source == found.source][found.shard]
     facts, annotations = judged_rows(*own.read(columns_of(rules)))
     mine = pyarrow.compute.equal(facts["key"], found.key)

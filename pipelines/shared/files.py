@@ -47,6 +47,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def checked_lines(path: Path, sha256: str) -> list[str]:
+    """The lines of a UTF-8 text file without white space at their ends, empty ones left out.
+
+    Raises:
+        ValueError: The file is missing or not the one of that digest.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    if (found := digest_file(path)) != sha256:
+        raise ValueError(f"{path} has sha256 {found}, the settings say {sha256}")
+    return [line for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if line]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: sorted keys, two spaces, no NaN, one newline at the end."""
     write_bytes(path, (canonical_json(value, indent=2) + "\n").encode())

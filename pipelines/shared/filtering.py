@@ -31,6 +31,7 @@ from pipelines.shared.columns import (
 from pipelines.shared.duplicates import NearDuplicates
 from pipelines.shared.layers import layer_schema, write_table
 from pipelines.shared.params import plugin_config
+from pipelines.shared.presets import preset_rules
 from pipelines.shared.shards import describe
 from pipelines.shared.splits import SplitShares, normalise_caption
 
@@ -64,6 +65,8 @@ class FilterEntry:
     Attributes:
         sources: Keys of the sources whose links it judges.
         rules: Filter plug-ins with their settings, by a key for each.
+        presets: Published sets of rules by name, with their settings (see `presets`). A rule's key there is
+            `<preset>-<rule>`; one of `rules` under the same key takes its place.
         exact_duplicates: Whether of samples with equal bytes one is kept.
         near_duplicates: When two pictures are one.
         split: Shares for validation and test.
@@ -71,6 +74,7 @@ class FilterEntry:
 
     sources: tuple[str, ...]
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exact_duplicates: bool = True
     near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
     split: SplitShares = field(default_factory=SplitShares)
@@ -78,6 +82,14 @@ class FilterEntry:
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ValueError(f"sources must name at least one source, each once, got {list(self.sources)}")
+
+    def all_rules(self, where: str) -> dict[str, Mapping[str, Any]]:
+        """The rules of the presets and the entry's own, by key; `where` is the entry's place in `params.yaml`.
+
+        Raises:
+            ValueError: A preset or a setting of one is unknown.
+        """
+        return {**preset_rules(self.presets, f"{where}.presets"), **self.rules}
 
     @property
     def identity(self) -> tuple[str, ...]:

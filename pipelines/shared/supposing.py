@@ -200,7 +200,7 @@ def _outcomes(
     settings = [DecisionSettings.of(each, seed, where) for each in entries]
     rules = []
     for each in entries:
-        loaded = load_rules(each.rules, f"{where}.rules")
+        loaded = load_rules(each.all_rules(where), f"{where}.rules")
         check_columns(loaded, each.identity, shards, where)
         rules.append(fit_rules(loaded, shards))
     names = sorted(

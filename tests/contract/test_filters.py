@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.filters import Fitting
+from pipelines.shared.files import digest_file
 from pipelines.shared.params import plugin_names
 from pipelines.shared.records import REASON
 
@@ -15,7 +16,22 @@ NAMES = plugin_names("pipelines.filters")
 # settings of a module whose Config has fields without a default; a new one states its own here
 SETTINGS = {
     "caption_patterns": {"patterns": ("^a",)},
+    "combination": {
+        "keep": "any",
+        "rules": {
+            "frequent": {"module": "max_caption_count", "max_count": 45},
+            "none": {
+                "module": "combination",
+                "keep": "none",
+                "rules": {"few": {"module": "min_words", "min_words": 9}},
+            },
+        },
+    },
+    "known_word": {"file": "words.txt"},
+    "language": {"languages": ("en",), "min_confidence": 0.5},
+    "listed": {"column": "num_frames", "values": tuple(range(50))},
     "max_aspect": {"max_aspect": 2.0},
+    "max_caption_count": {"max_count": 45},
     "min_side": {"min_side_px": 50},
     "min_words": {"min_words": 2},
     "score_threshold": {"column": "entropy_bits", "top_frac": 0.5},
@@ -29,8 +45,13 @@ def module(request):
 
 
 @pytest.fixture
-def rule(module):
-    filter_ = module.Filter(module.Config(**SETTINGS.get(module.__name__.rpartition(".")[2], {})))
+def rule(module, tmp_path):
+    settings = {**SETTINGS.get(module.__name__.rpartition(".")[2], {})}
+    if "file" in settings:
+        path = tmp_path / settings["file"]
+        path.write_text("fox\nowl\n")
+        settings |= {"file": str(path), "sha256": digest_file(path)}
+    filter_ = module.Filter(module.Config(**settings))
     if isinstance(filter_, Fitting) and not filter_.is_fitted:
         filter_ = filter_.fitted(columns(filter_))
     return filter_
@@ -38,9 +59,10 @@ def rule(module):
 
 def columns(rule):
     rng = np.random.default_rng(0)
-    texts = np.array(["a fox", "an owl", "the hen", ""], dtype=object)
+    texts = {"caption_text": ["a fox", "an owl", "the hen", ""], "caption_language": ["en", "de"]}
     return {
-        name: rng.choice(texts, ROWS) if name == "caption_text" else rng.integers(0, 100, ROWS) for name in rule.columns
+        name: rng.choice(np.array(texts[name], dtype=object), ROWS) if name in texts else rng.integers(0, 100, ROWS)
+        for name in rule.columns
     }
 
 

@@ -12,6 +12,7 @@ from pipelines.shared import files
 from pipelines.shared.files import (
     atomic_path,
     canonical_json,
+    checked_lines,
     clear_folder,
     digest_file,
     digest_json,
@@ -130,3 +131,13 @@ def test_clear_folder(tmp_path: Path) -> None:
     (folder / "x").write_text("x")
     clear_folder(folder)
     assert list(folder.iterdir()) == []
+
+
+def test_lines_are_those_of_the_named_file(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(" a \n\nb\r\nç d", encoding="utf-8")
+    assert checked_lines(path, digest_file(path)) == ["a", "b", "ç d"]
+    with pytest.raises(ValueError, match="the settings say 0"):
+        checked_lines(path, "0" * 64)
+    with pytest.raises(ValueError, match="does not exist"):
+        checked_lines(tmp_path / "other.txt", "0" * 64)
