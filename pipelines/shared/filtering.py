@@ -1,9 +1,9 @@
 """Rules over one shard's columns: for every sample the first reason against it, in a fixed order.
 
 The order of reasons is: lost by the crawl or not decodable; no caption left, under the caption rule that took the last
-one; sample rules; exact duplicate; near duplicate (the last two are `decisions`' work). Caption rules and sample rules
-are each taken by the order of their keys, not by their order in `params.yaml`: DVC does not see when keys change
-places, and a rebuild must give the same bytes.
+one; sample rules; duplicates by bytes, look, embedding and text; too near the test split (the last five are
+`decisions`' work). Caption rules and sample rules are each taken by the order of their keys, not by their order in
+`params.yaml`: DVC does not see when keys change places, and a rebuild must give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ import pyarrow.parquet
 from pipelines.annotators import ERROR_COLUMN
 from pipelines.filters import Filter, Fitting
 from pipelines.shared.columns import (
+    CAPTION_FIELDS,
     CAPTIONS,
     ColumnNames,
     Columns,
@@ -28,8 +29,11 @@ from pipelines.shared.columns import (
     read_columns,
     to_numpy,
 )
+from pipelines.shared.contamination import Decontamination
+from pipelines.shared.cosine_pairs import EmbeddingDuplicates
 from pipelines.shared.duplicates import NearDuplicates
 from pipelines.shared.layers import layer_schema, write_table
+from pipelines.shared.minhash import TextDuplicates
 from pipelines.shared.params import plugin_config
 from pipelines.shared.presets import preset_rules
 from pipelines.shared.shards import describe
@@ -37,6 +41,7 @@ from pipelines.shared.splits import SplitShares, normalise_caption
 
 PACKAGE = "pipelines.filters"
 NO_CAPTION = "no_caption"
+TEXT = "caption_text"
 IDENTITY = ("media", "sha256", "width", "height")
 LOOKS = ("phash", "phash_first", "phash_contrast", "colour_grid")
 VERDICTS_SCHEMA = layer_schema(
@@ -54,6 +59,8 @@ VERDICTS_SCHEMA = layer_schema(
         "phash_first": pyarrow.string(),
         "phash_contrast": pyarrow.float64(),
         "colour_grid": pyarrow.binary(),
+        "embedding": pyarrow.binary(),
+        "texts": pyarrow.list_(pyarrow.string()),
     }
 )
 
@@ -69,6 +76,10 @@ class FilterEntry:
             `<preset>-<rule>`; one of `rules` under the same key takes its place.
         exact_duplicates: Whether of samples with equal bytes one is kept.
         near_duplicates: When two pictures are one.
+        embedding_column: A `binary` column of float16 rows, for `embedding_duplicates` and `decontaminate`.
+        embedding_duplicates: When two samples are one by their embeddings.
+        text_duplicates: When two samples are one by a caption of each that rules let pass.
+        decontaminate: What is too near a sample of the test split to be trained on.
         split: Shares for validation and test.
     """
 
@@ -77,11 +88,17 @@ class FilterEntry:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exact_duplicates: bool = True
     near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
+    embedding_column: str = ""
+    embedding_duplicates: EmbeddingDuplicates = field(default_factory=EmbeddingDuplicates)
+    text_duplicates: TextDuplicates = field(default_factory=TextDuplicates)
+    decontaminate: Decontamination = field(default_factory=Decontamination)
     split: SplitShares = field(default_factory=SplitShares)
 
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ValueError(f"sources must name at least one source, each once, got {list(self.sources)}")
+        if not self.embedding_column and self.reads_embeddings:
+            raise ValueError("embedding_column must be given for duplicates or decontamination by embedding")
 
     def all_rules(self, where: str) -> dict[str, Mapping[str, Any]]:
         """The rules of the presets and the entry's own, by key; `where` is the entry's place in `params.yaml`.
@@ -92,9 +109,20 @@ class FilterEntry:
         return {**preset_rules(self.presets, f"{where}.presets"), **self.rules}
 
     @property
-    def identity(self) -> tuple[str, ...]:
-        """Columns that tell samples apart."""
-        return (*IDENTITY, *LOOKS) if self.near_duplicates.enabled else IDENTITY
+    def reads_embeddings(self) -> bool:
+        """Whether samples are compared by embedding."""
+        return self.embedding_duplicates.enabled or self.decontaminate.min_cosine is not None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Columns that tell samples apart, by their names in the verdicts."""
+        looks = LOOKS if self.near_duplicates.enabled or self.decontaminate.radius is not None else ()
+        columns = {name: name for name in (*IDENTITY, *looks)}
+        if self.reads_embeddings:
+            columns["embedding"] = self.embedding_column
+        if self.text_duplicates.enabled or self.decontaminate.min_jaccard is not None:
+            columns["texts"] = TEXT
+        return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +162,9 @@ def load_rules(entries: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Ru
     return tuple(sorted(rules, key=lambda rule: rule.filter.scope != "caption"))
 
 
-def check_columns(rules: Sequence[Rule], identity: Sequence[str], shards: Sequence[ShardLayers], where: str) -> None:
+def check_columns(
+    rules: Sequence[Rule], identity: Mapping[str, str], shards: Sequence[ShardLayers], where: str
+) -> None:
     """Raise ValueError if a rule, or the search for duplicates, reads a column that is not there."""
     for shard in shards:
         names = ColumnNames.of(
@@ -143,7 +173,10 @@ def check_columns(rules: Sequence[Rule], identity: Sequence[str], shards: Sequen
         )
         for rule in rules:
             names.check(rule.filter.columns, rule.filter.scope, f"{where}.rules.{rule.key}")
-        names.check(identity, "sample", f"{where}.near_duplicates")
+        for field_name, name in identity.items():
+            if name not in CAPTION_FIELDS:
+                setting = "embedding_column" if field_name == "embedding" else "near_duplicates"
+                names.check([name], "sample", f"{where}.{setting}")
 
 
 def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
@@ -192,11 +225,11 @@ class JudgeShard:
 
     Attributes:
         rules: Fitted rules.
-        identity: Those of `IDENTITY` that `decisions` needs.
+        identity: What `decisions` needs, see `FilterEntry.identity`.
     """
 
     rules: tuple[Rule, ...]
-    identity: tuple[str, ...]
+    identity: Mapping[str, str]
 
     def __call__(self, shard: ShardLayers, scratch: Path) -> dict[str, Any]:
         """Write the verdicts on one shard: a row per link of its facts layer.
@@ -205,7 +238,7 @@ class JudgeShard:
             The `FileInfo` of the verdicts.
         """
         names = columns_of(self.rules)
-        facts, annotations = shard.read((*names, *self.identity))
+        facts, annotations = shard.read((*names, *self.identity.values()))
         table = verdict_table(facts, annotations, self.rules, self.identity)
         path = scratch / shard.source / shard.facts.name
         write_table(path, table)
@@ -213,7 +246,7 @@ class JudgeShard:
 
 
 def verdict_table(
-    facts: pyarrow.Table, annotations: pyarrow.Table, rules: Sequence[Rule], identity: Sequence[str]
+    facts: pyarrow.Table, annotations: pyarrow.Table, rules: Sequence[Rule], identity: Mapping[str, str]
 ) -> pyarrow.Table:
     """Verdicts on all links of a shard, in its order, as `VERDICTS_SCHEMA` says.
 
@@ -228,17 +261,20 @@ def verdict_table(
         "reason": pyarrow.array(reasons[verdict.rule], pyarrow.string()),
         "rule": pyarrow.array(keys[verdict.rule], pyarrow.string()),
         "captions_kept": index_lists(verdict.captions, columns.num_captions),
-        "human_captions": _human_captions(taken[CAPTIONS].combine_chunks(), columns.owners, verdict.captions),
+        "human_captions": _passing_texts(taken, columns.owners, verdict.captions, "human"),
     }
+    if "texts" in identity:
+        judged["texts"] = _passing_texts(taken, columns.owners, verdict.captions)
     rows = pyarrow.compute.index_in(facts["key"].combine_chunks(), value_set=taken["key"].combine_chunks())
     spread = {name: values.take(rows) for name, values in judged.items()}
     passing = pyarrow.compute.if_else(pyarrow.compute.equal(spread["reason"], ""), rows, None)
-    for name in identity:
-        spread[name] = (taken if name in taken.column_names else notes)[name].combine_chunks().take(passing)
+    for name, column in identity.items():
+        if name != "texts":
+            spread[name] = (taken if column in taken.column_names else notes)[column].combine_chunks().take(passing)
     lost = pyarrow.compute.is_null(rows)
     spread["reason"] = pyarrow.compute.if_else(lost, _losses(facts, annotations), spread["reason"])
     spread["rule"] = spread["rule"].fill_null("")
-    for name in ("captions_kept", "human_captions"):
+    for name in spread.keys() & {"captions_kept", "human_captions", "texts"}:
         spread[name] = pyarrow.compute.if_else(lost, pyarrow.scalar([], spread[name].type), spread[name])
     for name in ("key", "status"):
         spread[name] = facts[name].combine_chunks()
@@ -249,10 +285,15 @@ def verdict_table(
     )
 
 
-def _human_captions(captions: pyarrow.ListArray, owners: np.ndarray, passing: np.ndarray) -> pyarrow.Array:
-    """For each of N samples its passing human captions, normalised, without empty ones; `list<string>` [N]."""
+def _passing_texts(taken: pyarrow.Table, owners: np.ndarray, passing: np.ndarray, origin: str = "") -> pyarrow.Array:
+    """For each of N samples its passing captions, of one origin or all, normalised, without empty ones.
+
+    Returns:
+        `list<string>` [N].
+    """
+    captions = taken[CAPTIONS].combine_chunks()
     flat = captions.flatten()
-    chosen = passing & to_numpy(pyarrow.compute.equal(flat.field("origin"), "human"))
+    chosen = passing & to_numpy(pyarrow.compute.equal(flat.field("origin"), origin)) if origin else passing
     texts = [normalise_caption(text) for text in flat.field("text").filter(pyarrow.array(chosen)).to_pylist()]
     filled = np.array([bool(text) for text in texts], dtype=bool)
     sizes = np.bincount(owners[chosen][filled], minlength=len(captions))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow
 
 from pipelines.shared.columns import CAPTIONS, ShardLayers, source_layers, to_numpy
-from pipelines.shared.decisions import DecisionSettings, decide, late_reasons
+from pipelines.shared.decisions import LATE_REASONS, DecisionSettings, decide
 from pipelines.shared.filtering import (
     NO_CAPTION,
     FilterEntry,
@@ -120,7 +120,7 @@ class Comparison:
         """Where in the stage's fixed order a reason stands."""
         rules = {rule.key: rule for rule in (*self.before.rules, *self.after.rules)}
         ordered = sorted(rules.values(), key=lambda rule: (rule.filter.scope != "caption", rule.key))
-        known = [NO_CAPTION, *(rule.filter.reason for rule in ordered), *late_reasons()]
+        known = [NO_CAPTION, *(rule.filter.reason for rule in ordered), *LATE_REASONS]
         return (known.index(reason) if reason in known else -1, reason)
 
 
@@ -204,7 +204,7 @@ def _outcomes(
         check_columns(loaded, each.identity, shards, where)
         rules.append(fit_rules(loaded, shards))
     names = sorted(
-        {name for own, each in zip(rules, entries, strict=True) for name in (*columns_of(own), *each.identity)}
+        {name for own, each in zip(rules, entries, strict=True) for name in (*columns_of(own), *each.identity.values())}
     )
     parts: tuple[list[pyarrow.Table], list[pyarrow.Table]] = ([], [])
     for shard in shards:

@@ -2,9 +2,12 @@ import numpy as np
 import pyarrow
 import pytest
 
+from pipelines.shared.contamination import Decontamination
+from pipelines.shared.cosine_pairs import EmbeddingDuplicates
 from pipelines.shared.decisions import DecisionSettings, decide, fixed_bytes
 from pipelines.shared.duplicates import NearDuplicates
 from pipelines.shared.filtering import VERDICTS_SCHEMA
+from pipelines.shared.minhash import TextDuplicates
 
 
 def row(key: int, **values):
@@ -28,10 +31,13 @@ def row(key: int, **values):
     } | values
 
 
-def decided(rows, sources=None, exact=True, near=True, shares=(0.0, 0.5)):
+def decided(rows, sources=None, exact=True, near=True, shares=(0.0, 0.5), embeddings=None, texts=None, test=None):
     settings = DecisionSettings(
         exact_duplicates=exact,
         near_duplicates=NearDuplicates(enabled=near),
+        embedding_duplicates=embeddings or EmbeddingDuplicates(),
+        text_duplicates=texts or TextDuplicates(),
+        decontaminate=test or Decontamination(),
         shares=(np.full(3, shares[0]), np.full(3, shares[1])),
         seed=0,
     )
@@ -133,3 +139,93 @@ def test_bytes_of_one_size_come_without_a_copy_of_each():
     assert fixed_bytes(column, 2).tobytes() == b"abcdef"
     assert fixed_bytes(column.slice(1), 2).tobytes() == b"cdef"
     assert fixed_bytes(column.slice(0, 0), 2).shape == (0, 2)
+
+
+def vector(*values):
+    return np.asarray(values, dtype="<f2").tobytes()
+
+
+def test_alike_by_embedding_one_of_each_medium_is_kept():
+    rows = [
+        row(1, embedding=vector(1, 0)),
+        row(2, embedding=vector(10, 1), width=200),
+        row(3, embedding=vector(0, 1)),
+        row(4, embedding=vector(1, 0), media="video"),
+        row(5),
+    ]
+    found = decided(rows, embeddings=EmbeddingDuplicates(enabled=True, min_cosine=0.9))
+    assert reasons(found) == {1: "embedding_duplicate"}
+    assert found[1]["cluster"] == found[2]["cluster"] == found[4]["cluster"] != found[3]["cluster"]
+    assert reasons(decided(rows)) == {}
+
+
+def test_alike_by_text():
+    rows = [
+        row(1, texts=["a red fox in deep snow", "logo"]),
+        row(2, texts=["a red fox in deep snows"]),
+        row(3, texts=["logo", "nothing of the kind"]),
+        row(4, texts=[]),
+        row(5, texts=["a red fox"]),
+    ]
+    found = decided(rows, texts=TextDuplicates(enabled=True, min_jaccard=0.8))
+    assert reasons(found) == {2: "text_duplicate", 3: "text_duplicate"}
+    assert len({found[key]["cluster"] for key in (1, 2, 3)}) == 1
+
+
+def test_the_first_kind_of_duplicate_is_the_reason():
+    alike = {"embedding": vector(1, 0), "texts": ["the same caption"]}
+    rows = [
+        row(1, **alike, **TWIN),
+        row(2, **alike, **TWIN),
+        row(3, **alike, **NEAR),
+        row(4, **alike),
+        row(5, texts=alike["texts"]),
+    ]
+    found = decided(
+        rows, embeddings=EmbeddingDuplicates(enabled=True), texts=TextDuplicates(enabled=True), shares=(0.0, 0.0)
+    )
+    assert reasons(found) == {2: "exact_duplicate", 3: "near_duplicate", 4: "embedding_duplicate", 5: "text_duplicate"}
+
+
+@pytest.mark.parametrize(
+    "limits,kinds",
+    [
+        ({"radius": 8}, {"hash"}),
+        ({"min_cosine": 0.9}, {"embedding"}),
+        ({"min_jaccard": 0.8}, {"text"}),
+        ({"radius": 8, "min_cosine": 0.9, "min_jaccard": 0.8}, {"hash", "embedding", "text"}),
+        ({}, set()),
+    ],
+)
+def test_what_is_near_the_test_split_is_not_trained_on(limits, kinds):
+    """Source 0 is a benchmark, source 1 is for training; three of its samples are near in one way each."""
+    sides = {"embedding": vector(0, 0, 1), "texts": ["nothing of the kind"]}
+    rows = [
+        row(1, **ALIKE, embedding=vector(1, 0, 0), texts=["a red fox in deep snow"]),
+        row(2, **{**sides, "phash": "00ff00ff00ff0ff0", "phash_first": "00ff00ff00ff0ff0"}),
+        row(3, **{**sides, "embedding": vector(9, 1, 0)}),
+        row(4, **{**sides, "texts": ["a red fox in deep snows", "other"]}),
+        row(5, **sides),
+    ]
+    shares = (np.zeros(2), np.array([1.0, 0.0]))
+    settings = DecisionSettings(
+        exact_duplicates=True,
+        near_duplicates=NearDuplicates(radius=0),
+        embedding_duplicates=EmbeddingDuplicates(),
+        text_duplicates=TextDuplicates(),
+        decontaminate=Decontamination(**limits),
+        shares=shares,
+        seed=0,
+    )
+    table = pyarrow.Table.from_pylist(rows, schema=VERDICTS_SCHEMA)
+    found = {int(each["key"], 16): each for each in decide(table, np.array([0, 1, 1, 1, 1]), settings).to_pylist()}
+    number = {"hash": 2, "embedding": 3, "text": 4}
+    assert reasons(found) == {number[kind]: "near_test" for kind in kinds}
+    assert found[1]["split"] == "test" and found[5]["split"] == "train"
+    assert all(found[number[kind]]["split"] == "" and not found[number[kind]]["kept"] for kind in kinds)
+
+
+def test_blank_pictures_are_near_nothing():
+    rows = [row(1, **ALIKE, phash_contrast=0.0), row(2, **ALIKE, phash_contrast=0.0)]
+    found = decided(rows, sources=[0, 1], near=False, test=Decontamination(radius=8))
+    assert reasons(found) == {}

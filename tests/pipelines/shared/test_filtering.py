@@ -96,7 +96,7 @@ def test_verdicts_have_a_row_per_link(shards):
     rows = [
         row
         for shard in shards
-        for row in verdict_table(*shard.read(("caption_words", "sha256")), rules, ("sha256",)).to_pylist()
+        for row in verdict_table(*shard.read(("caption_words", "sha256")), rules, {"sha256": "sha256"}).to_pylist()
     ]
     assert len(rows) == 10
     reasons = sorted(row["reason"] for row in rows)
@@ -116,7 +116,7 @@ def test_a_top_fraction_is_fitted_over_all_shards(shards):
     rules = fit_rules(load_rules(RULES, "f"), shards)
     known = np.sort(values[~np.isnan(values)])[::-1]
     assert fitted_thresholds(rules) == {"clip": {"min_value": known[3]}}
-    tables = [verdict_table(*shard.read(("sharpness", "caption_words")), rules, ()) for shard in shards]
+    tables = [verdict_table(*shard.read(("sharpness", "caption_words")), rules, {}) for shard in shards]
     reasons = [reason for table in tables for reason in table["reason"].to_pylist()]
     assert reasons.count("threshold_sharpness") == 2
 
@@ -124,12 +124,44 @@ def test_a_top_fraction_is_fitted_over_all_shards(shards):
 def test_columns_that_are_not_there_are_refused(shards):
     entry = {"x": {"module": "score_threshold", "column": "sharpnes", "min_value": 1.0}}
     with pytest.raises(ValueError, match=r"filters.f.rules.x: there is no column 'sharpnes' \(did you mean sharpness"):
-        check_columns(load_rules(entry, "filters.f.rules"), (), shards, "filters.f")
+        check_columns(load_rules(entry, "filters.f.rules"), {}, shards, "filters.f")
     with pytest.raises(ValueError, match=r"filters.f.near_duplicates: there is no column 'phush'"):
-        check_columns((), ("phush",), shards, "filters.f")
+        check_columns((), {"phash": "phush"}, shards, "filters.f")
 
 
 def test_a_crawl_that_changed_is_refused(shards):
     write_crawl("web", [picture_item("p", drawing(0), captions("a"))])
     with pytest.raises(ValueError, match="was made from another crawl: run `vignette annotate web` again"):
         source_layers("web")
+
+
+def test_what_tells_samples_apart_is_read_under_its_own_name(shards):
+    entry = build(
+        FilterEntry,
+        {
+            "sources": ("web",),
+            "embedding_column": "colour_grid",
+            "embedding_duplicates": {"enabled": True},
+            "decontaminate": {"min_jaccard": 0.8},
+            "near_duplicates": {"enabled": False},
+        },
+        "filters.x",
+    )
+    identity = {name: name for name in ("media", "sha256", "width", "height")}
+    assert entry.identity == {**identity, "embedding": "colour_grid", "texts": "caption_text"}
+    check_columns((), entry.identity, shards, "filters.x")
+    rules = load_rules({"words": RULES["words"]}, "f")
+    names = ("caption_words", *entry.identity.values())
+    rows = [row for shard in shards for row in verdict_table(*shard.read(names), rules, entry.identity).to_pylist()]
+    assert all((row["embedding"] is None) == bool(row["reason"]) for row in rows)
+    assert all(row["phash"] is None for row in rows)
+    assert sorted(text for row in rows for text in row["texts"]) == sorted(
+        ["two words"] * 5 + [("x " * i).strip() for i in range(2, 5)] + ["a red fox"]
+    )
+
+
+def test_embeddings_need_a_column(shards):
+    with pytest.raises(ValueError, match=r"filters.x: embedding_column must be given"):
+        build(FilterEntry, {"sources": ("a",), "decontaminate": {"min_cosine": 0.9}}, "filters.x")
+    with pytest.raises(ValueError, match=r"filters.x.embedding_column: there is no column 'image_embedding'"):
+        check_columns((), {"embedding": "image_embedding"}, shards, "filters.x")
