@@ -75,7 +75,7 @@ class Annotator:
         return [self._values(sample.image) for sample in samples]
 
     def _values(self, image: Image.Image) -> dict[str, Any]:
-        answer = load_reader(self.config)(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+        answer: Any = load_reader(self.config)(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
         found = [] if answer.txts is None else zip(answer.txts, answer.boxes, strict=True)
         lines = [(text, box) for text, box in found if sum(map(str.isalnum, text)) >= MIN_CHARACTERS]
         area = sum(polygon_area(np.asarray(box, np.float64)) for _, box in lines)
