@@ -37,7 +37,7 @@ OPENED = (
     *("java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs"),
     *("sun.security.action", "sun.util.calendar"),
 )
-# every job starts a JVM per worker for a few seconds of work: what takes long to compile or to set up does not pay
+# the JVMs live for minutes: what takes long to compile or to set up does not pay
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 PR_SET_PDEATHSIG = 1
@@ -203,6 +203,7 @@ class Cluster:
             "spark.executor.extraClassPath": f"{self.jars}/*",  # before Spark's own: Beam needs a newer guava
             "spark.executor.extraJavaOptions": SHORT_LIVED,
             "spark.ui.enabled": "false",
+            "beam.spark.test.reuseSparkContext": "true",  # else every job starts its executors' JVMs anew
         }
         return [
             *("java", "-Xmx1g", *SHORT_LIVED.split()),
