@@ -34,6 +34,7 @@ FILES = {
     ),
 }
 MIN_CHARACTERS = 2
+MAX_SIDE_PX = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,8 @@ class Config:
     """Settings.
 
     Attributes:
-        min_side_px: Shorter side to which smaller pictures are enlarged before text is looked for, at least 32.
+        min_side_px: Shorter side to which smaller pictures are enlarged before text is looked for, in [32, 2000]; the
+            longer side stays within 2000.
         min_confidence: Confidence from which a reading counts, in [0, 1].
     """
 
@@ -49,8 +51,8 @@ class Config:
     min_confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.min_side_px < 32:
-            raise ValueError(f"min_side_px must be at least 32, got {self.min_side_px}")
+        if not 32 <= self.min_side_px <= MAX_SIDE_PX:
+            raise ValueError(f"min_side_px must be in [32, {MAX_SIDE_PX}], got {self.min_side_px}")
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence must be in [0, 1], got {self.min_confidence}")
 
@@ -75,7 +77,8 @@ class Annotator:
         return [self._values(sample.image) for sample in samples]
 
     def _values(self, image: Image.Image) -> dict[str, Any]:
-        answer: Any = load_reader(self.config)(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+        image = resized(image, self.config.min_side_px)
+        answer: Any = load_reader(self.config.min_confidence)(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
         found = [] if answer.txts is None else zip(answer.txts, answer.boxes, strict=True)
         lines = [(text, box) for text, box in found if sum(map(str.isalnum, text)) >= MIN_CHARACTERS]
         area = sum(polygon_area(np.asarray(box, np.float64)) for _, box in lines)
@@ -86,9 +89,16 @@ class Annotator:
         }
 
 
+def resized(image: Image.Image, min_side_px: int) -> Image.Image:
+    """The picture in the size in which text is looked for."""
+    scale = min(max(min_side_px / min(image.size), 1.0), MAX_SIDE_PX / max(image.size))
+    width, height = (max(round(side * scale), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
 @functools.cache
-def load_reader(config: Config) -> "RapidOCR":
-    """The reader, on one thread of the CPU; once per process and settings.
+def load_reader(min_confidence: float) -> "RapidOCR":
+    """The reader, on one thread of the CPU; once per process and confidence.
 
     Raises:
         ValueError: RapidOCR or onnxruntime are not installed, or a file of weights is another one.
@@ -100,8 +110,10 @@ def load_reader(config: Config) -> "RapidOCR":
     settings: dict[str, Any] = {
         "Global.use_cls": False,
         "Global.log_level": "critical",
-        "Global.text_score": config.min_confidence,
-        "Det.limit_side_len": config.min_side_px,
+        "Global.max_side_len": MAX_SIDE_PX,
+        "Global.text_score": min_confidence,
+        "Det.limit_type": "max",
+        "Det.limit_side_len": MAX_SIDE_PX,
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
     }

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.annotators import AnnotatorInput
-from pipelines.annotators.image_text import Annotator, Config, load_reader, polygon_area
+from pipelines.annotators.image_text import Annotator, Config, load_reader, polygon_area, resized
 
 
 def annotate(image: Image.Image, **settings):
@@ -40,8 +40,21 @@ def test_no_text_and_single_letters():
     blank = Image.new("RGB", (480, 480), (225, 232, 240))
     assert annotate(blank) == {"image_text": "", "num_texts": 0, "text_frac": 0.0}
     letter, _ = written("B", 300)
-    assert load_reader(Config())(np.asarray(letter)).txts is not None  # RapidOCR alone takes it for text
+    assert load_reader(0.5)(np.asarray(letter)).txts is not None  # RapidOCR alone takes it for text
     assert annotate(letter)["num_texts"] == 0
+
+
+@pytest.mark.parametrize(
+    "size,expected",
+    [((240, 160), (720, 480)), ((900, 600), (900, 600)), ((3, 900), (7, 2000)), ((4000, 3000), (2000, 1500))],
+)
+def test_sizes(size, expected):
+    assert resized(Image.new("RGB", size), 480).size == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (400, 12)])
+def test_thin_pictures_pass(size):
+    assert annotate(Image.new("RGB", size, (225, 232, 240)))["num_texts"] == 0
 
 
 def test_polygon_area():
@@ -52,7 +65,7 @@ def test_polygon_area():
 @pytest.mark.parametrize(
     "settings,message",
     [
-        ({"min_side_px": 16}, "min_side_px must be at least 32, got 16"),
+        ({"min_side_px": 16}, r"min_side_px must be in \[32, 2000\], got 16"),
         ({"min_confidence": 2.0}, r"min_confidence must be in \[0, 1\], got 2.0"),
     ],
 )
