@@ -89,6 +89,17 @@ def test_a_linear_head(clip, folder):
     assert [row["taste"] for row in rows] == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_clip_has_the_mean_of_its_frames(clip, folder):
+    torch.manual_seed(3)
+    annotator = Annotator(Config(**clip, **head(folder, "clip.safetensors", nn.Linear(16, 1).state_dict())))
+    pictures = inputs(4)
+    frames = tuple(sample.image for sample in pictures[:3])
+    moving = AnnotatorInput(key="f" * 20, media="video", image=frames[1], first_image=frames[0], frames=frames)
+    first, second, third, fourth = (row["aesthetic_score"] for row in annotator.annotate(pictures))
+    found = [row["aesthetic_score"] for row in annotator.annotate([moving, pictures[3]])]
+    assert found == pytest.approx([(first + second + third) / 3, fourth], abs=2e-4)
+
+
 @pytest.mark.parametrize(
     "state,message",
     [

@@ -33,6 +33,12 @@ def test_faces_side_by_side_are_counted(astronaut):
     assert annotate(pair)[0]["num_faces"] == 2
 
 
+def test_a_clip_has_the_highest_of_its_frames(astronaut):
+    blank = Image.new("RGB", astronaut.size)
+    clip = AnnotatorInput(key="0" * 20, media="video", image=blank, first_image=blank, frames=(blank, astronaut, blank))
+    assert Annotator(Config()).annotate([clip]) == annotate(astronaut)
+
+
 def test_no_face_in_a_cat_and_a_drawing():
     assert [row["num_faces"] for row in annotate(Image.fromarray(skimage.data.chelsea()), drawing(0))] == [0, 0]
 
