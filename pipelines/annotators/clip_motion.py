@@ -83,7 +83,7 @@ class Annotator:
         colours = np.stack([np.asarray(frame, dtype=np.float32) for frame in frames])
         differences = np.abs(np.diff(colours, axis=0)).mean(axis=(1, 2, 3), dtype=np.float64)
         return {
-            "frames_per_sec": total / duration_sec,
+            "frames_per_sec": round(total / duration_sec, 3),
             "motion": float(np.abs(grey[stride:] - grey[:-stride]).mean(dtype=np.float64)),
             "num_cuts": count_cuts(differences, config.cut_threshold, config.cut_ratio),
         }

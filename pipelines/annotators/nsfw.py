@@ -5,8 +5,8 @@ best class alone; candidates of one class that overlap by more than 0.45 (inters
 
 Differs from the package's code: the network sees red, green and blue in this order, as its family is trained, where the
 package turns the channels of files around (a photograph's face scores 0.83 instead of 0.73); pictures are made smaller
-with antialiasing; a face does not hide what overlaps it. It was trained on photographs: of drawings it knows little. It
-sees bodies, not violence, not hate and not what a text says.
+with antialiasing; a face does not hide what overlaps it. It was trained on photographs: of 49 moving emoji it gives 8 a
+score above 0.3 and one 0.7. It sees bodies, not violence, not hate and not what a text says.
 """
 
 from collections.abc import Sequence

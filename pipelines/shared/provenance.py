@@ -10,7 +10,12 @@ from pipelines.shared.files import digest_file, digest_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipelines", "models", "metrics")
-DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch", "ruamel": "ruamel.yaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "fasttext": "fasttext-predict",
+    "open_clip": "open-clip-torch",
+    "ruamel": "ruamel.yaml",
+}
 
 
 def code_identity(*modules: str) -> str:
