@@ -11,11 +11,17 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.annotators import AnnotatorInput
-from pipelines.shared.clip_models import SHA256, check_model_settings, check_weights, load_clip, require_file
+from pipelines.shared.clip_models import (
+    SHA256,
+    check_model_settings,
+    check_weights,
+    load_clip,
+    read_tensors,
+    require_file,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,9 +95,7 @@ def load_head(path: str, sha256: str) -> "tuple[tuple[Tensor, Tensor], ...]":
     Raises:
         ValueError: The file is not the one of the settings, or does not hold such a head.
     """
-    from metrics.shared.weights import read_weights
-
-    state = read_weights(Path(path), sha256)
+    state = read_tensors(path, sha256)
     stems = sorted({name.rpartition(".")[0] for name in state}, key=_position)
     if set(state) != {f"{stem}.{kind}".lstrip(".") for stem in stems for kind in ("weight", "bias")}:
         raise ValueError(f"head: {path} must have a weight and a bias for each layer, got {', '.join(sorted(state))}")

@@ -96,6 +96,17 @@ def require_file(setting: str, path: str) -> None:
         raise ValueError(f"{setting}: {path} does not exist")
 
 
+def read_tensors(path: str, sha256: str) -> "dict[str, Tensor]":
+    """The tensors of a file of weights, safetensors or what `torch.save` wrote of tensors alone.
+
+    Raises:
+        ValueError: There is no such file, or its digest is another one.
+    """
+    from metrics.shared.weights import read_weights
+
+    return read_weights(Path(path), sha256)
+
+
 @functools.cache
 def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
     """A model, on one thread of the CPU or on the GPU; once per process.

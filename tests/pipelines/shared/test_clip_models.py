@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.shared.clip_models import load_clip
+from pipelines.shared.clip_models import load_clip, read_tensors
 from pipelines.shared.files import digest_file
 from tests.pipelines.builders import drawing
 
@@ -70,3 +70,11 @@ def test_another_device_than_there_is_is_refused(weights):
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ValueError, match="PyTorch sees no GPU here"):
         load_clip("vignette-models", *weights, "cuda")
+
+
+def test_tensors_are_read_after_the_digest(weights):
+    path, sha256 = weights
+    found = read_tensors(path, sha256)
+    assert found["logit_scale"].shape == ()
+    with pytest.raises(ValueError, match="must have sha256 0000"):
+        read_tensors(path, "0" * 64)
