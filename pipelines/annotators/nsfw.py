@@ -1,7 +1,8 @@
-"""Nudity and faces, by NudeNet's detector of body parts, whose weights come in its package (MIT).
+"""Nudity and faces, by NudeNet's detector of body parts, whose weights come in its package.
 
-Source: `nudenet` 3.4, a YOLOv8n (Jocher et al. 2023) at 320 pixels; its code is not run. A candidate counts for its
-best class alone; candidates of one class that overlap by more than 0.45 (intersection over union) are one detection.
+Source: `nudenet` 3.4, a YOLOv8n (Jocher et al. 2023) at 320 pixels; its code is not run. Its metadata says MIT, the
+licence files in it are the AGPL-3.0: who publishes a service with it should look. A candidate counts for its best class
+alone; candidates of one kind that overlap by more than 0.45 (intersection over union) are one detection.
 
 Differs from the package's code: the network sees red, green and blue in this order, as its family is trained, where the
 package turns the channels of files around (a photograph's face scores 0.83 instead of 0.73); pictures are made smaller

@@ -168,6 +168,21 @@ def test_first_and_middle_do_not_depend_on_who_wants_frames(length):
     assert few.image.tobytes() == many.image.tobytes() and few.first_image.tobytes() == many.first_image.tobytes()
 
 
+def test_a_clip_moves_and_a_picture_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fade = [Image.new("RGB", (32, 32), (8 * index,) * 3) for index in range(12)]
+    write_crawl("web", [picture_item("p", drawing(1), captions("a")), clip_item("c", fade, captions("b"))])
+    crawl = read_manifest(DATA / "crawl" / "web")
+    specs = annotator_specs({"motion": {"module": "clip_motion", "num_frames": 9}})
+    work = AnnotateShard(folder=DATA / "crawl" / "web", specs=specs, taken=())
+    result = work(crawl.shards[0].as_dict(), tmp_path / "scratch")
+    rows = read_layer(tmp_path / "scratch", FileInfo(**result["layer"])).to_pylist()
+    still, moving = sorted(rows, key=lambda row: row["motion"])
+    assert (still["frames_per_sec"], still["motion"]) == (0.0, 0.0)
+    assert moving["frames_per_sec"] == 8.0 and moving["num_cuts"] == 0
+    assert moving["motion"] == pytest.approx(8 * 4, rel=0.2)  # half a second is four frames
+
+
 def test_fewer_frames_are_always_among_more():
     for length in (*range(1, 300), 999, 1000, 18_000):
         for most in FRAME_COUNTS:
