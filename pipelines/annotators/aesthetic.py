@@ -7,7 +7,6 @@ must have been trained on embeddings of the CLIP that is named; of that no file 
 evenly spaced frames, as in Data-Juicer (Chen et al. 2023, arXiv:2309.02033). Nothing is downloaded.
 """
 
-import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipelines.shared.clip_models import (
     read_tensors,
     require_file,
 )
+from pipelines.shared.loading import LoadedOnce
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +88,7 @@ class Annotator:
         return [{config.column: round(mean, 4)} for mean in means]
 
 
-@functools.cache
+@LoadedOnce
 def load_head(path: str, sha256: str) -> "tuple[tuple[Tensor, Tensor], ...]":
     """Weights [out, in] and biases [out] of a head's linear layers, first to last; once per process.
 

@@ -9,7 +9,6 @@ lower-cased runs of letters, digits, apostrophes and hyphens, as a model of capt
 n-grams are held in memory. No model comes with the project: values of two models do not compare.
 """
 
-import functools
 import gzip
 import math
 import re
@@ -21,6 +20,7 @@ from typing import Any
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.clip_models import SHA256, check_model_settings, require_file
 from pipelines.shared.files import digest_file
+from pipelines.shared.loading import LoadedOnce
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 SECTION = re.compile(r"\\(\d+)-grams:")
@@ -97,7 +97,7 @@ class BackoffModel:
         return float(10 ** (-total / (len(text) - 1)))
 
 
-@functools.cache
+@LoadedOnce
 def load_model(path: str, sha256: str) -> BackoffModel:
     """The model of an ARPA file; once per process.
 

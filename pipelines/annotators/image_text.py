@@ -8,7 +8,6 @@ drawing on a plain ground for one (of 30 pieces of clip art 11 had text, with th
 enlarged to 480 pixels where it takes 736, for a third of the time and the same lines in these 30.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from PIL import Image
 
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.extras import checked_path, needing, packaged_path
+from pipelines.shared.loading import LoadedOnce
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
@@ -96,7 +96,7 @@ def resized(image: Image.Image, min_side_px: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-@functools.cache
+@LoadedOnce
 def load_reader(min_confidence: float) -> "RapidOCR":
     """The reader, on one thread of the CPU; once per process and confidence.
 

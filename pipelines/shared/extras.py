@@ -1,6 +1,5 @@
 """Libraries and packaged networks that only some annotators need: found, checked, or asked for by the extra's name."""
 
-import functools
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.shared.files import digest_file
+from pipelines.shared.loading import LoadedOnce
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,7 +29,7 @@ def needing(extra: str) -> Iterator[None]:
         raise ValueError(f"{error.name} is not installed: pip install 'vignette[{extra}]'") from error
 
 
-@functools.cache
+@LoadedOnce
 def packaged_network(package: str, file: str, sha256: str, extra: str) -> "onnxruntime.InferenceSession":
     """A network of an ONNX file in an installed package, on one thread of the CPU; loaded once per process.
 

@@ -1,15 +1,15 @@
 """The packaged towers in a worker: loaded once per process, on one thread of the CPU."""
 
-import functools
 from typing import TYPE_CHECKING
 
 from pipelines.shared.devices import choose_device, make_deterministic
+from pipelines.shared.loading import LoadedOnce
 
 if TYPE_CHECKING:
     from models.shared.packaged import ImageTower, TextTower
 
 
-@functools.cache
+@LoadedOnce
 def load_image_tower() -> "ImageTower":
     """EfficientNet-Lite0.
 
@@ -22,7 +22,7 @@ def load_image_tower() -> "ImageTower":
     return image_tower()
 
 
-@functools.cache
+@LoadedOnce
 def load_text_tower() -> "TextTower":
     """all-MiniLM-L6-v2.
 

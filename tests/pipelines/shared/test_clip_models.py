@@ -50,9 +50,9 @@ def test_pixels_are_normalised_as_the_architectures_published_weights(weights, m
     monkeypatch.setattr(
         clip_tower, "architecture", lambda name: clip_tower.Architecture(16, 32, (0.5,) * 3, (0.5,) * 3)
     )
-    load_clip.cache_clear()
+    load_clip.cached.cache_clear()
     half = load_clip("vignette-models", *weights, "cpu").preprocess(drawing(1))
-    load_clip.cache_clear()
+    load_clip.cached.cache_clear()
     monkeypatch.setattr(clip_tower, "architecture", lambda name: known)
     openai = load_clip("vignette-models", *weights, "cpu").preprocess(drawing(1))
     mean, std = (torch.tensor(values)[:, None, None] for values in (known.mean, known.std))
