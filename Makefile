@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_READY := $(VENV)/.ready-test
 SPARK_READY := $(VENV)/.ready-spark
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
+SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-spark spark-tools lint format chaos bench-metrics clean
+.PHONY: help setup setup-test demo test test-spark spark-tools lint format chaos bench-data bench-metrics clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +43,17 @@ chaos: setup-test ## kill crawls, builds and trainings at random moments and com
 bench-metrics: setup-test ## speed and memory of metrics against other libraries, of the report and of an idle build
 	$(BIN)/python -W ignore -m tests.benchmarks.metrics
 	$(BIN)/python -W ignore -m tests.benchmarks.operations
+
+bench-data: setup-test $(PEERS_READY) ## speed of filters and of the search for duplicates against other libraries
+	$(BIN)/python -W ignore -m tests.benchmarks.data
+
+# peers in an environment of their own, which takes what it can, torch above all, from ours
+$(PEERS_READY): tests/benchmarks/peers.txt $(TEST_READY)
+	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(PEERS)/bin/python -c '$(SITE_PACKAGES)')/ours.pth"
+	@echo "Installing the libraries to compare with ..."
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/peers.txt
+	@touch $@
 
 setup: $(READY) ## virtual environment with the pinned dependencies
 

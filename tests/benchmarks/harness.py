@@ -53,6 +53,7 @@ class Contest:
         difference: Of the two results, in the units of `tolerance`.
         tolerance: Up to which they agree.
         amount: Of work in one run, for a rate.
+        peer_version: Of a peer in an environment of its own.
     """
 
     ours: Callable[[], Any]
@@ -60,6 +61,7 @@ class Contest:
     difference: Callable[[Any, Any], float] | None = None
     tolerance: float = 0.0
     amount: float = 1.0
+    peer_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +137,11 @@ def run_cases(cases: Sequence[Case], command: Sequence[str], *, quick: bool, rep
         with threads(1 if quick else NUM_THREADS):
             times, agreement = alternate(case, contest, repeats, warm=not quick)
         values = [seconds if case.unit == "s" else contest.amount / seconds for seconds in times]
-        yield row(case, values, case.unit, case.goal, repeats), agreement
+        yield row(case, values, case.unit, case.goal, repeats, contest.peer_version), agreement
         if case.memory_goal and command:
             sides = ["ours", "peer"] if case.peer_name else ["ours"]
             peaks = [fresh_peak([*command, "--peak", side, case.title]) for side in sides]
-            yield row(case, peaks, MEMORY, case.memory_goal, 1), ""
+            yield row(case, peaks, MEMORY, case.memory_goal, 1, contest.peer_version), ""
 
 
 def alternate(case: Case, contest: Contest, repeats: int, *, warm: bool) -> tuple[list[float], str]:
@@ -161,8 +163,8 @@ def alternate(case: Case, contest: Contest, repeats: int, *, warm: bool) -> tupl
     return times, f"results differ by {difference:.1g}, at most {contest.tolerance:g}"
 
 
-def row(case: Case, values: Sequence[float], unit: str, goal: Goal, n: int) -> Row:
-    """A row of the values of ours and, where there is one, of the peer."""
+def row(case: Case, values: Sequence[float], unit: str, goal: Goal, n: int, peer_version: str = "") -> Row:
+    """A row of the values of ours and, where there is one, of the peer, by default as installed here."""
     ours, peer = values[0], values[1] if len(values) > 1 else None
     ratio = None if peer is None else ours / peer if unit.endswith("/s") else peer / ours
     return Row(
@@ -170,7 +172,7 @@ def row(case: Case, values: Sequence[float], unit: str, goal: Goal, n: int) -> R
         ours=ours,
         peer=peer,
         peer_name=case.peer_name,
-        peer_version=version(case.peer_name) if case.peer_name else "",
+        peer_version=peer_version or (version(case.peer_name) if case.peer_name else ""),
         unit=unit,
         ratio=ratio,
         goal=f"{goal}, {'met' if goal.is_met(ours, ratio) else 'missed'}",
