@@ -6,7 +6,8 @@ are equal; what is compared is decided by its exact Jaccard similarity, so that 
 threshold, and a pair of similarity s is missed with probability (1 - s^rows)^bands: with the defaults 5e-8 at 0.8.
 
 Differs from the usual implementations: the similarity of candidates is not estimated from signatures but computed, and
-permutations are multiplications modulo 2^64 of mixed hashes (Dietzfelbinger et al. 1997), not modulo a prime.
+permutations are multiplications modulo 2^64 of mixed hashes (Dietzfelbinger et al. 1997), not modulo a prime. The
+estimate only spares the pairs that it puts far below the threshold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -111,12 +112,15 @@ def jaccard_pairs(texts: Sequence[str], settings: TextDuplicates) -> Iterator[tu
     grams = shingles(texts, settings.ngram)
     minima = signatures(grams, settings.num_bands * settings.rows_per_band)
     bands = _band_codes(minima.reshape(len(texts), settings.num_bands, settings.rows_per_band))
+    least = settings.min_jaccard - 3 / minima.shape[1] ** 0.5  # an estimate so far off has a chance below e^-18
     for left, right in _candidates(bands):
         for start in range(0, len(left), PAIRS_AT_ONCE):
-            part = slice(start, start + PAIRS_AT_ONCE)
-            reached = jaccard(grams, left[part], right[part]) >= settings.min_jaccard
+            first, second = left[start : start + PAIRS_AT_ONCE], right[start : start + PAIRS_AT_ONCE]
+            may_reach = (minima[first] == minima[second]).mean(axis=1) >= least
+            first, second = first[may_reach], second[may_reach]
+            reached = jaccard(grams, first, second) >= settings.min_jaccard
             if reached.any():
-                first, second = left[part][reached], right[part][reached]
+                first, second = first[reached], second[reached]
                 yield np.minimum(first, second), np.maximum(first, second)
 
 
