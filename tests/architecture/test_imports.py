@@ -8,12 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipelines", "models", "metrics")
-PLUGIN_FOLDERS = ("pipelines/sources", "pipelines/annotators", "pipelines/filters", "models", "metrics")
+PLUGIN_FOLDERS = (
+    *("pipelines/sources", "pipelines/annotators", "pipelines/filters", "pipelines/captioners"),
+    *("models", "metrics"),
+)
 FORBIDDEN = {
     "models": ("apache_beam", "dvc", "dvclive", "webdataset", "pipelines", "metrics", "pyarrow"),
     "metrics": ("apache_beam", "dvc", "dvclive", "webdataset", "pipelines", "models", "pyarrow"),
     "pipelines/sources": ("apache_beam", "dvc", "torch", "models", "metrics", "webdataset"),
     "pipelines/annotators": ("apache_beam", "dvc", "models", "metrics", "webdataset"),
+    "pipelines/captioners": ("apache_beam", "dvc", "metrics", "webdataset", "pyarrow"),
     "pipelines/filters": ("apache_beam", "dvc", "torch", "models", "metrics", "webdataset"),
 }
 UNSAFE_CALLS = {"eval", "exec"}
