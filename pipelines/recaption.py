@@ -1,18 +1,21 @@
 """Stage `recaption@<round>`: write captions for a pack's samples and judge web and synthetic ones alike.
 
 Reads `data/pack/<pack>` and three runs; writes `data/recaption/<round>`: a caption-candidates layer for each training
-and validation shard. The test split is never recaptioned.
+and validation shard, and `audit.json`: which models wrote and judged, how the matcher judges planted captions, and what
+share of the texts it rejected. The test split is never recaptioned.
 """
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy
+from pipelines.shared.audits import AUDIT, audit_summary
+from pipelines.shared.files import clear_folder, digest_json, link_or_copy, write_json
 from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, total, write_manifest
 from pipelines.shared.params import build, entry
-from pipelines.shared.recaptioning import RecaptionEntry, RecaptionShard
+from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry, captioner_specs
+from pipelines.shared.recaptioning import RecaptionShard
 from pipelines.shared.runs import require_capabilities, run_digest
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
@@ -24,7 +27,9 @@ def run(stage_run: StageRun) -> None:
     """Do one round."""
     where = f"recaptions.{stage_run.key}"
     settings = build(RecaptionEntry, entry(stage_run.params, "recaptions", stage_run.key), where)
-    require_capabilities(settings.captioner, {"caption"}, f"{where}.captioner")
+    specs = captioner_specs(settings, where)
+    if settings.num_candidates:
+        require_capabilities(settings.captioner, {"caption"}, f"{where}.captioner")
     require_capabilities(settings.matcher, {"match"}, f"{where}.matcher")
     require_capabilities(settings.clip, {"encode_image", "encode_text"}, f"{where}.clip")
     pack_folder = DATA / "pack" / settings.pack
@@ -32,40 +37,83 @@ def run(stage_run: StageRun) -> None:
     runs = {f"run/{key}": run_digest(key) for key in (settings.captioner, settings.matcher, settings.clip)}
     inputs = {f"pack/{settings.pack}": manifest_digest(pack_folder), **runs}
     shards = [info for split in SPLITS for info in pack.files(f"{split}/")]
+    writers = _captioners(settings, specs)
     with stage_run.scratch(asdict(settings), inputs) as scratch:
-        work = RecaptionShard(entry=settings, round=stage_run.key, seed=stage_run.seed, pack_folder=pack_folder)
+        work = RecaptionShard(
+            entry=settings, round=stage_run.key, seed=stage_run.seed, pack_folder=pack_folder, captioners=specs
+        )
         results = run_tasks(stage_run, [Task(_task_name(info), info.as_dict()) for info in shards], work, scratch)
-        publish(stage_run, settings, inputs, results, scratch)
+        audit = {
+            "captioners": writers,
+            **audit_summary(
+                (info.name.partition("/")[0], result) for info, result in zip(shards, results, strict=True)
+            ),
+        }
+        publish(stage_run, settings, inputs, results, audit, scratch)
 
 
 def publish(
-    stage_run: StageRun, settings: RecaptionEntry, inputs: dict[str, str], results: list[dict[str, Any]], scratch: Path
+    stage_run: StageRun,
+    settings: RecaptionEntry,
+    inputs: dict[str, str],
+    results: list[dict[str, Any]],
+    audit: dict[str, Any],
+    scratch: Path,
 ) -> None:
-    """Put the layers in their place and write the manifest."""
+    """Put the layers and the audit in their place and write the manifest."""
+    layers = tuple(FileInfo(**result["layer"]) for result in results)
+    counts = total(
+        Counts(
+            num_in=layer.num_samples,
+            kept=layer.num_samples - sum(result["failed"].values()),
+            failed=result["failed"],
+        )
+        for layer, result in zip(layers, results, strict=True)
+    )
+    counts.check_failures(settings.max_failed_frac, f"recaption {stage_run.key}")
     out = DATA / "recaption" / stage_run.key
     clear_folder(out)
-    layers = tuple(FileInfo(**result["layer"]) for result in results)
     for info in layers:
         link_or_copy(scratch / info.name, out / info.name)
-    num_samples = sum(info.num_samples for info in layers)
     texts = {
         name: {
             origin: sum(r["texts"][name].get(origin, 0) for r in results) for origin in ("human", "synthetic", "web")
         }
         for name in ("judged", "kept")
     }
+    write_json(out / AUDIT, audit)
     write_manifest(
         out,
         Manifest(
             stage="recaption",
             instance=stage_run.key,
-            settings_digest=digest_json([asdict(settings), stage_run.seed]),
+            settings_digest=digest_json([settings.identity(), stage_run.seed]),
             inputs=inputs,
-            counts=Counts(num_in=num_samples, kept=num_samples),
+            counts=counts,
             layers=layers,
             details={"texts": texts, "threshold": settings.threshold, "pack": settings.pack},
         ),
     )
+
+
+def _captioners(settings: RecaptionEntry, specs: tuple[CaptionerSpec, ...]) -> dict[str, Any]:
+    """What wrote, by the name that its texts carry."""
+    own = {
+        "run": settings.captioner,
+        "model": run_digest(settings.captioner),
+        "decoding": dict(settings.decoding),
+        "num_candidates": settings.num_candidates,
+    }
+    writers: dict[str, Any] = {OWN: own} if settings.num_candidates else {}
+    for spec in specs:
+        captioner = spec.build()
+        writers[spec.name] = {
+            "module": spec.module,
+            "model": captioner.model,
+            "decoding": dict(captioner.decoding),
+            "num_candidates": spec.num_candidates,
+        }
+    return writers
 
 
 def _task_name(info: FileInfo) -> str:

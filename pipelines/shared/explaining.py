@@ -209,7 +209,8 @@ def _candidates(folder: Path, key: str) -> list[str]:
         if row := _row(folder / info.name, key):
             lines = _captions(row["candidates"])
             kept = ["kept" if candidate["kept"] else "REJECTED" for candidate in row["candidates"]]
-            return [f"{line}  [{decision}]" for line, decision in zip(lines, kept, strict=True)]
+            told = [f"{line}  [{decision}]" for line, decision in zip(lines, kept, strict=True)]
+            return [*told, f"  failed: {row['error']}"] if row.get("error") else told
     return []
 
 

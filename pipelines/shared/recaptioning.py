@@ -2,73 +2,77 @@
 
 Source: Li et al. 2022 (BLIP), arXiv:2201.12086, section 4.3. The captioner writes by nucleus sampling; the matcher,
 fine-tuned separately, keeps a text whose match probability reaches the threshold. Differs from the paper: captions of
-people are kept whatever the matcher says; nothing is overwritten, every text stays in the layer with its decision.
+people are kept whatever the matcher says; nothing is overwritten, every text stays in the layer with its decision;
+several texts and several captioners, which the authors propose and did not run, are settings.
 
-Texts depend on (seed, round, key, candidate) alone: randomness comes from one generator per text, and a worker computes
-on one thread in batches whose members are fixed by the shard, so bundling and the number of workers change nothing.
+Texts depend on (seed, round, key, captioner, candidate) alone: randomness comes from one seed per text, and a worker
+computes on one thread in batches whose members are fixed by the shard, so bundling and the number of workers change
+nothing. A batch that memory does not suffice for is halved. A sample that does not decode, that does not fit alone, or
+that a captioner could not be asked about is a row with the reason in `error`; the texts that it had stay, unjudged but
+in the last case. A layer has that column where a sample of its shard failed.
 """
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 
+from pipelines.captioners import Captioner, CaptionerInput, Written
+from pipelines.shared.auditing import audit_counts, plant
 from pipelines.shared.devices import choose_device, make_deterministic
+from pipelines.shared.files import canonical_json
+from pipelines.shared.judging import Frames, Judge, decide, model_frames, sample_frames
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
-from pipelines.shared.pixels import model_images
+from pipelines.shared.media import MediaError
+from pipelines.shared.memory import REASON, in_batches_that_fit
+from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry
 from pipelines.shared.records import Caption, Sample
 from pipelines.shared.runs import LoadedRun, load_run
 from pipelines.shared.seeds import derive_seed
 from pipelines.shared.shards import FileInfo, describe, read_shard
 
-CANDIDATE_TYPE = pyarrow.struct([*CAPTION_TYPE, pyarrow.field("kept", pyarrow.bool_())])
+KEPT = pyarrow.field("kept", pyarrow.bool_())
+PROVENANCE = (pyarrow.field("decoding", pyarrow.string()), pyarrow.field("seed", pyarrow.int64()))
+CANDIDATE_TYPE = pyarrow.struct([*CAPTION_TYPE, KEPT])
 CANDIDATES_SCHEMA = layer_schema({"candidates": pyarrow.list_(CANDIDATE_TYPE)})
+ERROR_COLUMN = "error"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecaptionEntry:
-    """Settings of one round.
+def candidates_schema(*, has_provenance: bool, has_errors: bool) -> pyarrow.Schema:
+    """The schema of a layer: with the decoding and the seed of each synthetic text, with the column `error`."""
+    kind = pyarrow.struct([*CAPTION_TYPE, KEPT, *(PROVENANCE if has_provenance else ())])
+    errors = {ERROR_COLUMN: pyarrow.string()} if has_errors else {}
+    return layer_schema({"candidates": pyarrow.list_(kind), **errors})
 
-    Attributes:
-        pack: The pack whose training and validation samples get captions.
-        captioner: Run that writes, a model with `caption`.
-        matcher: Run that judges, a model with `match`.
-        clip: Run whose cosine (times 100) is kept as a further score, a model with `encode_image` and `encode_text`.
-        num_candidates: Texts written for each picture.
-        decoding: Passed to `caption`: `decoding`, `top_p`, `min_tokens`, `max_tokens`, ...
-        threshold: A web or synthetic text is kept at this match probability or above, in [0, 1].
-        batch_size: Pictures at a time.
-    """
 
-    pack: str
-    captioner: str
-    matcher: str
-    clip: str
-    num_candidates: int = 1
-    decoding: Mapping[str, Any] = field(default_factory=lambda: {"decoding": "nucleus", "top_p": 0.9})
-    threshold: float = 0.5
-    batch_size: int = 32
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sample and its picture or frames."""
 
-    def __post_init__(self) -> None:
-        if self.num_candidates < 1:
-            raise ValueError(f"num_candidates must be at least 1, got {self.num_candidates}")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+    sample: Sample
+    frames: Frames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecaptionShard:
-    """The work on one shard; picklable."""
+    """The work on one shard; picklable.
+
+    Attributes:
+        entry: The round's settings.
+        round: Its key.
+        seed: The pipeline's.
+        pack_folder: The pack's folder.
+        captioners: Further captioners than the run.
+    """
 
     entry: RecaptionEntry
     round: str
     seed: int
     pack_folder: Path
+    captioners: tuple[CaptionerSpec, ...] = ()
 
     def __call__(self, value: dict[str, Any], scratch: Path) -> dict[str, Any]:
         """Write the candidates layer of one shard.
@@ -78,68 +82,143 @@ class RecaptionShard:
             scratch: Where the layer goes, under the shard's name.
 
         Returns:
-            The layer's `FileInfo` and counts of texts by origin: judged, and kept.
+            The layer's `FileInfo`; counts of texts by origin, judged and kept; the same of synthetic ones by
+            captioner; counts of failed samples by reason; and those of the audit.
         """
         make_deterministic(choose_device("cpu", "recaption"), num_threads=1)
-        shard = FileInfo(**value)
+        shard, size = FileInfo(**value), self.entry.batch_size
         samples = list(read_shard(self.pack_folder, shard))
         rows = []
-        for start in range(0, len(samples), self.entry.batch_size):
-            rows += self.rows(samples[start : start + self.entry.batch_size])
+        for start in range(0, len(samples), size):
+            batch = samples[start : start + size]
+            rows += in_batches_that_fit(batch, self.rows, lambda sample: self.unjudged(sample, REASON))
+        failed: dict[str, int] = {}
+        for row in rows:
+            if reason := row.get(ERROR_COLUMN):
+                failed[reason] = failed.get(reason, 0) + 1
         path = scratch / Path(shard.name).with_suffix(".parquet")
-        count = write_layer(path, rows, CANDIDATES_SCHEMA)
-        return {"layer": describe(path, scratch, count).as_dict(), "texts": _text_counts(rows)}
+        schema = candidates_schema(has_provenance=self.entry.has_provenance, has_errors=bool(failed))
+        count = write_layer(path, rows, schema)
+        return {
+            "layer": describe(path, scratch, count).as_dict(),
+            "texts": _text_counts(rows, "origin"),
+            "writers": _text_counts(rows, "place", origins=("synthetic",)),
+            "failed": failed,
+            "audit": self.audit(samples),
+        }
 
     def rows(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """Candidates of a batch of samples: the texts that they had, then the new ones, all with scores."""
-        captions = self.candidates(samples)
-        owners = [index for index, texts in enumerate(captions) for _ in texts]
-        texts = [caption.text for each in captions for caption in each]
-        match, clip = self.judge(samples, owners, texts)
-        rows: list[dict[str, Any]] = [{"key": sample.key, "candidates": []} for sample in samples]
-        flat = [caption for each in captions for caption in each]
-        for owner, caption, match_score, clip_score in zip(owners, flat, match, clip, strict=True):
-            kept = caption.origin == "human" or match_score >= self.entry.threshold
-            scores = {"match": match_score, "clip": clip_score}
-            rows[owner]["candidates"].append({**caption.as_dict(), "scores": scores, "kept": kept})
-        return rows
-
-    def candidates(self, samples: Sequence[Sample]) -> list[list[Caption]]:
-        """The texts that each sample had, and those that the captioner writes now."""
-        import torch
-
-        captioner = loaded(self.entry.captioner)
-        image = model_images(samples, captioner.model.image_px)
-        captions = [list(sample.captions) for sample in samples]
-        owners = [row for row in range(len(samples)) for _ in range(self.entry.num_candidates)]
-        generators = [
-            torch.Generator().manual_seed(derive_seed(self.seed, "recaption", self.round, sample.key, candidate))
+        errors: dict[str, str] = {}
+        seen = []
+        for sample in samples:
+            try:
+                seen.append(Seen(sample, sample_frames(sample, self.entry.num_frames)))
+            except MediaError as error:
+                errors[sample.key] = error.reason
+        judged = {}
+        for each, row in zip(seen, self.judged(seen, errors), strict=True):
+            reason = errors.get(each.sample.key, "")
+            judged[each.sample.key] = {**row, ERROR_COLUMN: reason} if reason else row
+        return [
+            judged[sample.key] if sample.key in judged else self.unjudged(sample, errors[sample.key])
             for sample in samples
-            for candidate in range(self.entry.num_candidates)
         ]
-        with torch.no_grad():
-            texts = captioner.model.caption(image, generators, **self.entry.decoding)
-        for row, text in zip(owners, texts, strict=True):
-            if text and text not in {caption.text for caption in captions[row]}:
-                new = Caption(text=text, origin="synthetic", place="captioner", model_sha256=captioner.sha256)
-                captions[row].append(new)
-        return captions
 
-    def judge(
-        self, samples: Sequence[Sample], owners: Sequence[int], texts: Sequence[str]
-    ) -> tuple[list[float], list[float]]:
-        """Match probability and 100 times the cosine of each text with the picture of its owner."""
+    def judged(self, seen: Sequence[Seen], errors: dict[str, str]) -> list[dict[str, Any]]:
+        """Rows of samples that decode; failures of captioners are added to `errors` by key."""
+        candidates = self.candidates(seen, errors)
+        owners = [index for index, own in enumerate(candidates) for _ in own]
+        texts = [each["text"] for own in candidates for each in own]
+        judge, frames = self.judge(), [each.frames for each in seen]
+        match, clip = judge.match(frames, owners, texts), judge.cosine(frames, owners, texts)
+        flat = [each for own in candidates for each in own]
+        for each, match_score, clip_score in zip(flat, match, clip, strict=True):
+            each["scores"] = {"match": match_score, "clip": clip_score}
+        return [self._row(one.sample, own) for one, own in zip(seen, candidates, strict=True)]
+
+    def unjudged(self, sample: Sample, error: str) -> dict[str, Any]:
+        """The row of a sample that was not looked at: the captions of people stay."""
+        own = [{**caption.as_dict(), "scores": {}} for caption in sample.captions]
+        return {**self._row(sample, own), ERROR_COLUMN: error}
+
+    def _row(self, sample: Sample, candidates: list[dict[str, Any]]) -> dict[str, Any]:
+        kept = decide(candidates, self.entry.threshold, self.entry.best_by_clip, self.entry.ranked)
+        pairs = zip(candidates, kept, strict=True)
+        return {"key": sample.key, "candidates": [{**each, "kept": is_kept} for each, is_kept in pairs]}
+
+    def candidates(self, seen: Sequence[Seen], errors: dict[str, str]) -> list[list[dict[str, Any]]]:
+        """The texts that each sample had, and those that captioners write now; equal ones once, unjudged."""
+        candidates = [[caption.as_dict() for caption in each.sample.captions] for each in seen]
+        known = [{each["text"] for each in own} for own in candidates]
+        for name, captioner, inputs in self.asked(seen):
+            written = captioner.caption(inputs) if inputs else []
+            decoding = canonical_json(captioner.decoding)
+            for row, (given, found) in enumerate(zip(inputs, written, strict=True)):
+                if found.error:
+                    errors.setdefault(given.key, f"captioner:{found.error}")
+                for text, seed in zip(found.texts, given.seeds if found.texts else (), strict=True):
+                    if text and text not in known[row]:
+                        new = Caption(text=text, origin="synthetic", place=name, model_sha256=captioner.model)
+                        provenance = {"decoding": decoding, "seed": seed} if self.entry.has_provenance else {}
+                        candidates[row].append({**new.as_dict(), **provenance})
+                        known[row].add(text)
+        return candidates
+
+    def asked(self, seen: Sequence[Seen]) -> list[tuple[str, Captioner, list[CaptionerInput]]]:
+        """Captioners by name, the run first, with what each is asked about."""
+        result: list[tuple[str, Captioner, list[CaptionerInput]]] = []
+        if self.entry.num_candidates:
+            own = RunCaptioner(loaded(self.entry.captioner), self.entry.decoding)
+            result.append((OWN, own, [self._input(each, [], self.entry.num_candidates) for each in seen]))
+        for spec in self.captioners:
+            inputs = [self._input(each, [spec.name], spec.num_candidates) for each in seen]
+            result.append((spec.name, built(spec), inputs))
+        return result
+
+    def _input(self, seen: Seen, captioner: Sequence[str], num_candidates: int) -> CaptionerInput:
+        key = seen.sample.key
+        parts = ("recaption", self.round, key, *captioner)
+        seeds = tuple(derive_seed(self.seed, *parts, candidate) for candidate in range(num_candidates))
+        return CaptionerInput(key=key, frames=tuple(seen.frames), seeds=seeds)
+
+    def judge(self) -> Judge:
+        """The round's matcher and CLIP."""
+        return Judge(loaded(self.entry.matcher).model, loaded(self.entry.clip).model)
+
+    def audit(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """How the matcher judges right and planted wrong captions of this shard."""
+        planted = plant(samples, self.entry.num_audited, self.seed, self.round)
+        return audit_counts(self.judge(), planted, self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCaptioner:
+    """A model that we trained, as a captioner."""
+
+    run: LoadedRun
+    decoding: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        """Digest of its weights."""
+        return self.run.sha256
+
+    def caption(self, samples: Sequence[CaptionerInput]) -> list[Written]:
+        """Texts of each sample: a picture is encoded once for all of them, a clip's describe its frames one by one."""
         import torch
 
-        if not texts:
-            return [], []
-        matcher, clip = loaded(self.entry.matcher).model, loaded(self.entry.clip).model
-        rows = torch.tensor(owners)
+        is_pictures = all(len(sample.frames) == 1 for sample in samples)
+        frames = [
+            frame
+            for sample in samples
+            for frame in (sample.frames if is_pictures else map(sample.frame, range(len(sample.seeds))))
+        ]
+        generators = [torch.Generator().manual_seed(seed) for sample in samples for seed in sample.seeds]
         with torch.no_grad():
-            match = matcher.match(model_images(samples, matcher.image_px), list(texts), rows)
-            pictures = clip.encode_image(model_images(samples, clip.image_px))[rows]
-            cosine = (pictures * clip.encode_text(list(texts))).sum(dim=1)
-        return [float(value) for value in match], [100 * float(value) for value in cosine]
+            image = model_frames(frames, self.run.model.image_px)
+            texts = iter(self.run.model.caption(image, generators, **self.decoding))
+        return [Written(texts=tuple(next(texts) for _ in sample.seeds)) for sample in samples]
 
 
 @functools.cache
@@ -148,10 +227,18 @@ def loaded(key: str) -> LoadedRun:
     return load_run(key, device="cpu")
 
 
-def _text_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+@functools.cache
+def built(spec: CaptionerSpec) -> Captioner:
+    """A captioner, made once per process."""
+    return spec.build()
+
+
+def _text_counts(rows: Sequence[Mapping[str, Any]], by: str, origins: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Texts that were judged, and kept, by their origin or place."""
     counts: dict[str, dict[str, int]] = {"judged": {}, "kept": {}}
     for row in rows:
         for candidate in row["candidates"]:
-            for name in ("judged", "kept") if candidate["kept"] else ("judged",):
-                counts[name][candidate["origin"]] = counts[name].get(candidate["origin"], 0) + 1
+            if candidate["scores"] and (not origins or candidate["origin"] in origins):
+                for name in ("judged", "kept") if candidate["kept"] else ("judged",):
+                    counts[name][candidate[by]] = counts[name].get(candidate[by], 0) + 1
     return counts

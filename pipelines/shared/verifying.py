@@ -1,8 +1,9 @@
 """Every byte that was published, hashed again and compared with what was written down about it.
 
 Compared are: files with their manifest, manifests with the manifests that were made from them, runs with their
-`config.json` (which also stands inside the weights), everything with `dvc.lock`, and objects of DVC's own cache with
-their names, which DVC itself never does again. Each file is read once for both kinds of digest.
+`config.json` (which also stands inside the weights), everything with `dvc.lock` (a round's `audit.json` with it alone),
+and objects of DVC's own cache with their names, which DVC itself never does again. Each file is read once for both
+kinds of digest.
 
 DVC's digest of a folder is the md5 of the JSON list of its files' md5 and paths; the folder's object in `.dvc/cache`,
 where it is there, says which file is wrong. Only the default cache folder is looked at.
@@ -19,6 +20,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipelines.shared.audits import AUDIT
 from pipelines.shared.files import CHUNK_BYTES, canonical_json
 from pipelines.shared.manifests import MANIFEST, Manifest, read_manifest
 from pipelines.shared.runs import CONFIG_FILE, WEIGHTS_FILE, read_run
@@ -157,7 +159,7 @@ def check_manifest(folder: Path, found: Mapping[Path, Digests]) -> Check:
             check.problems.append(f"{folder / info.name} is missing")
         elif (digests.num_bytes, digests.sha256) != (info.num_bytes, info.sha256):
             check.problems.append(f"{folder / info.name} differs from {MANIFEST}")
-    listed = {folder / info.name for info in manifest.files()} | {folder / MANIFEST}
+    listed = {folder / info.name for info in manifest.files()} | {folder / MANIFEST, folder / AUDIT}
     extra = sorted(path for path in found if path.is_relative_to(folder) and path not in listed)
     check.problems += [f"{path} is not listed in {MANIFEST}" for path in extra]
     check.problems += _stale_inputs(manifest, found)

@@ -32,6 +32,7 @@ def test_plugins_are_seen() -> None:
         "filter": {"pipelines.filters"},
         "train": {"models"},
         "stack": {"models"},
+        "recaption": {"pipelines.captioners"},
         "evaluate": {"metrics"},
         "reference": {"metrics"},
     }

@@ -139,6 +139,9 @@ def test_the_other_sections(built: tuple[Path, dict[str, Any]]) -> None:
     data = Page((built[0] / "data.html").read_text())
     assert "crawl:http_404: 1" in data.text, "every loss has its reason"
     assert "CC0-1.0" in data.text
+    found = {what for what in ("recall: right captions", "wrong captions accepted", "precision: ") if what in data.text}
+    assert found == {"recall: right captions", "wrong captions accepted"}, "there is no precision of nothing accepted"
+    assert "67677" in data.text and "98989" not in data.text, "a single captioner is what is synthetic"
     assert sorted(path.name for path in (built[0] / "cards").iterdir()) == ["first.md", "second.md", "third.md"]
 
 
@@ -158,6 +161,7 @@ def test_what_a_project_does_not_have_is_left_out(built: tuple[Path, dict[str, A
     text = (built[0] / "index.html").read_text()
     for section in ("gates", "bootstrapping", "history", "captions"):
         assert f'id="{section}"' not in text
+    assert 'id="audits"' not in (built[0] / "data.html").read_text()
     assert "reference: shuffled" not in text, "an evaluation that params.yaml does not name"
     assert "120 s" not in text
 

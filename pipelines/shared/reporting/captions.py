@@ -43,7 +43,8 @@ def recaption_rounds(data: Path, rounds: Mapping[str, Mapping[str, Any]], num_ex
         folder, pack = data / "recaption" / key, data / "pack" / entry["pack"]
         manifest = read_manifest(folder)
         rows = [row for info in manifest.layers for row in read_layer(folder, info).to_pylist()]
-        changed = [row for row in rows if any(candidate["origin"] == "web" for candidate in row["candidates"])]
+        judged = [row for row in rows if all(candidate["scores"] for candidate in row["candidates"])]
+        changed = [row for row in judged if any(candidate["origin"] == "web" for candidate in row["candidates"])]
         chosen = changed[:: max(len(changed) // num_examples, 1)][:num_examples]
         pictures = thumbnails(pack, read_manifest(pack).shards, {row["key"] for row in chosen})
         examples = [

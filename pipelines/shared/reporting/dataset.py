@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.audits import read_audit
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
 from pipelines.shared.reasons import FAILED, REJECTED
@@ -92,7 +93,7 @@ class _Collected:
 def dataset_page(
     data: Path, params: Mapping[str, Any], licences: Mapping[str, str], num_examples: int
 ) -> dict[str, Any]:
-    """What the template `data.html` reads of the data: `filters`, `sources` and `rounds`."""
+    """What the template `data.html` reads of the data: `filters`, `sources`, `rounds` and `audits`."""
     pages: list[FilterPage] = []
     hosts: dict[str, Counter[str]] = {}
     for name, ways in funnels(data, params["filters"]).items():
@@ -123,7 +124,9 @@ def dataset_page(
         )
         for source, counts in sorted(hosts.items())
     ]
-    return {"filters": pages, "sources": sources, "rounds": _round_texts(data, params.get("recaptions") or {})}
+    rounds = params.get("recaptions") or {}
+    audits = {key: audit for key in sorted(rounds) if (audit := read_audit(data / "recaption" / key))}
+    return {"filters": pages, "sources": sources, "rounds": _round_texts(data, rounds), "audits": audits}
 
 
 def _collect(data: Path, name: str, sources: Sequence[str], num_examples: int) -> _Collected:

@@ -4,7 +4,7 @@ from pipelines.shared.explaining import explain, find, printable
 from pipelines.shared.files import write_json
 from pipelines.shared.layers import write_layer
 from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
-from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
+from pipelines.shared.recaptioning import CANDIDATES_SCHEMA, candidates_schema
 from pipelines.shared.records import Caption
 from pipelines.shared.shards import describe, read_shard
 from pipelines.shared.stage import DATA, RUNS
@@ -98,6 +98,20 @@ def test_candidates_and_models(world):
     found = lines(params, rows[0]["key"])
     assert "  0  synthetic captioner match 0.250: written  [REJECTED]" in found
     assert found[-2:] == ["models trained on it", "  tiny"]
+
+
+def test_why_a_sample_was_not_judged(world):
+    folder, pack = DATA / "recaption" / "first", DATA / "pack" / "pictures"
+    (sample, *_) = read_shard(pack, read_manifest(pack).files("train/")[0])
+    own = [{**caption.as_dict(), "kept": False} for caption in sample.captions]
+    schema = candidates_schema(has_provenance=False, has_errors=True)
+    path = folder / "train" / "00000.parquet"
+    row = {"key": sample.key, "candidates": own, "error": "out_of_memory"}
+    layer = describe(path, folder, write_layer(path, [row], schema))
+    counts = Counts(num_in=1, kept=0, failed={"out_of_memory": 1})
+    manifest = Manifest(stage="recaption", instance="first", settings_digest="0" * 64, counts=counts, layers=(layer,))
+    write_manifest(folder, manifest)
+    assert "  failed: out_of_memory" in lines({**world, "recaptions": {"first": {}}}, sample.key)
 
 
 def test_nothing_reaches_the_terminal_but_text():

@@ -70,6 +70,11 @@ def test_all_is_well(project):
     assert problems() == []
 
 
+def test_a_rounds_audit_is_not_listed_in_its_manifest(project):
+    Path("data/crawl/web/audit.json").write_text("{}")
+    assert not [line for line in problems() if "not listed" in line]
+
+
 def test_what_was_not_built_is_no_problem(project):
     assert problems({**PARAMS, "filters": {"base": {}}, "evaluations": {"x": {}}}) == []
 

@@ -41,6 +41,14 @@ def test_sources_captions_and_rounds(page: dict[str, Any]) -> None:
     assert (kept.place, kept.origin, kept.num_texts) == ("round first", "synthetic", 1), "dropped texts do not count"
 
 
+def test_audits_of_rounds(tmp_path: Path) -> None:
+    params = world.build(tmp_path)
+    audits = dataset_page(tmp_path / "data", params, {}, 1)["audits"]
+    assert audits["first"]["planted"]["train"]["recall"]["value"] == 0.75
+    (tmp_path / "data" / "recaption" / "first" / "audit.json").unlink()
+    assert dataset_page(tmp_path / "data", params, {}, 1)["audits"] == {}
+
+
 def test_a_stated_licence(tmp_path: Path) -> None:
     params = world.build(tmp_path)
     (source,) = dataset_page(tmp_path / "data", params, {"site": "CC0-1.0"}, 1)["sources"]
