@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         **{"model": "vignette-coca", "weights": str(weights), "sha256": digest_file(weights)},
         **{"min_tokens": 2, "max_tokens": 8},
     }
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_worker() -> Iterator[None]:
+    """Operations that differ from run to run are refused."""
+    torch.set_deterministic_debug_mode("error")
+    yield
+    torch.set_deterministic_debug_mode("default")
 
 
 def inputs(*num_seeds: int, num_frames: int = 1) -> list[CaptionerInput]:

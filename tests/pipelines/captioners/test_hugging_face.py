@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def tiny(request: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     torch.manual_seed(0)
     request.param(folder)
     return {"folder": str(folder), "sha256": digest_tree(folder), "min_tokens": 2, "max_tokens": 5}
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_worker() -> Iterator[None]:
+    """Operations that differ from run to run are refused."""
+    torch.set_deterministic_debug_mode("error")
+    yield
+    torch.set_deterministic_debug_mode("default")
 
 
 def inputs(*num_seeds: int, num_frames: int = 1) -> list[CaptionerInput]:
