@@ -10,7 +10,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-spark spark-tools lint format chaos bench-data bench-metrics clean
+.PHONY: help setup setup-test demo test test-spark spark-tools lint format docs chaos bench-data bench-metrics clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: setup-test ## ruff and mypy
 format: setup-test ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup-test ## write docs/files.md, a line for every module
+	$(BIN)/python -m tests.architecture.files_page
 
 chaos: setup-test ## kill crawls, builds and trainings at random moments and compare what comes out
 	$(BIN)/pytest -m slow tests/chaos
