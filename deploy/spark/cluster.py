@@ -30,7 +30,13 @@ MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 MASTER = "org.apache.spark.deploy.master.Master"
 WORKER = "org.apache.spark.deploy.worker.Worker"
 JOB_SERVER = "org.apache.beam.runners.spark.SparkJobServerDriver"
-POOL = "apache_beam.runners.worker.worker_pool_main"
+# Beam's pool, which leaves its workers behind if nothing turns SIGTERM into an exit
+POOL = """
+import signal, sys
+from apache_beam.runners.worker import worker_pool_main
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+worker_pool_main.main(sys.argv)
+"""
 # what Spark's own launcher opens for Java 17; the job server is a Spark driver that it does not start
 OPENED = (
     *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util"),
@@ -166,7 +172,7 @@ class Cluster:
         spark_class = str(self.spark / "bin" / "spark-class")  # executors of a worker started by plain java fail
         url = f"spark://{HOST}:{master}"
         start("master", [spark_class, MASTER, *f"--host {HOST} --port {master} --webui-port 0".split()], environment)
-        start("pool", [sys.executable, "-m", POOL, f"--service_port={pool}"], environment)
+        start("pool", [sys.executable, "-c", POOL, f"--service_port={pool}"], environment)
         start("job-server", self._job_server(url, job), environment)
         self.processes.wait_for("master", master)
         bounds = f"--host {HOST} --cores 1 --memory 1g --webui-port 0".split()

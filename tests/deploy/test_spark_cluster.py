@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 
 from tests.pipelines.small_job import ROOT
 
@@ -46,6 +49,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def children(thread: Path) -> list[str]:
+    return (thread / "children").read_text().split()
+
+
 def until(condition: Any) -> None:
     limit = time.monotonic() + 20
     while not condition():
@@ -75,6 +82,25 @@ def test_programs_end_with_a_starter_that_was_killed(tmp_path: Path) -> None:
         assert is_alive(held)
         holder.kill()
     until(lambda: not is_alive(held))
+
+
+def test_a_pool_takes_its_workers_along(cluster: ModuleType, tmp_path: Path) -> None:
+    """Also when nobody ends the whole group, as when the cluster's own process was killed."""
+    port, processes = cluster.free_port(), cluster.Processes(tmp_path)
+    python = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    try:
+        processes.start("pool", [sys.executable, "-c", cluster.POOL, f"--service_port={port}"], python)
+        processes.wait_for("pool", port)
+        pool = processes.pids["pool"]
+        with grpc.insecure_channel(f"{cluster.HOST}:{port}") as channel:
+            nobody = endpoints_pb2.ApiServiceDescriptor(url=f"{cluster.HOST}:{cluster.free_port()}")
+            request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1", control_endpoint=nobody)
+            beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel).StartWorker(request)
+        (worker,) = [int(word) for path in Path(f"/proc/{pool}/task").iterdir() for word in children(path)]
+        os.kill(pool, signal.SIGTERM)
+        until(lambda: not is_alive(pool) and not is_alive(worker))
+    finally:
+        processes.stop()
 
 
 def test_what_does_not_come_up_says_why(cluster: ModuleType, tmp_path: Path) -> None:

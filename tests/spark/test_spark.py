@@ -140,6 +140,7 @@ def children(parent: int) -> list[int]:
 
 def test_nothing_is_left_of_a_command_that_is_ended(tmp_path: Path) -> None:
     """SIGTERM of `deploy/spark/cluster.py` while its command runs."""
+    HOME.mkdir(parents=True, exist_ok=True)
     (tmp_path / ".vignette").mkdir()
     (tmp_path / ".vignette" / "spark").symlink_to(HOME)
     waiting = "import os, sys, time; print(os.getppid(), *sys.argv[1:], flush=True); time.sleep(600)"
