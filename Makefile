@@ -47,8 +47,9 @@ bench-metrics: setup-test ## speed and memory of metrics against other libraries
 	$(BIN)/python -W ignore -m tests.benchmarks.metrics
 	$(BIN)/python -W ignore -m tests.benchmarks.operations
 
-bench-data: setup-test $(PEERS_READY) ## speed of filters and of the search for duplicates against other libraries
+bench-data: setup-test $(PEERS_READY) ## speed of filters, duplicates, captioning and CLIP scores against other libraries
 	$(BIN)/python -W ignore -m tests.benchmarks.data
+	$(BIN)/python -W ignore -m tests.benchmarks.captions
 
 # peers in an environment of their own, which takes what it can, torch above all, from ours
 $(PEERS_READY): tests/benchmarks/peers.txt $(TEST_READY)
