@@ -63,8 +63,8 @@ def near_hashes(hashes: np.ndarray, owners: np.ndarray, is_test: np.ndarray, rad
     near = np.zeros(len(is_test), dtype=bool)
     for left, right in hamming_pairs(hashes, radius):
         first, second = owners[left], owners[right]
-        near[first] |= is_test[second]
-        near[second] |= is_test[first]
+        near[first[is_test[second]]] = True
+        near[second[is_test[first]]] = True
     return near & ~is_test
 
 
@@ -84,8 +84,8 @@ def near_texts(texts: Texts, is_test: np.ndarray, settings: TextDuplicates, min_
     in_test[texts.codes[is_test[texts.owners]]] = True
     near_test = in_test.copy()
     for left, right in jaccard_pairs(texts.unique, replace(settings, min_jaccard=min_jaccard)):
-        near_test[left] |= in_test[right]
-        near_test[right] |= in_test[left]
+        near_test[left[in_test[right]]] = True
+        near_test[right[in_test[left]]] = True
     near = np.zeros(len(is_test), dtype=bool)
     near[texts.owners[near_test[texts.codes]]] = True
     return near & ~is_test

@@ -21,6 +21,17 @@ def test_hashes_near_a_test_samples():
     assert sum(expected) == 20
 
 
+def test_one_near_pair_among_many_is_enough():
+    """Many samples look alike, and one of them is of the test split: pairs come in blocks in which samples repeat."""
+    rng = np.random.default_rng(2)
+    hashes = np.uint64(1) << rng.integers(0, 20, 60).astype(np.uint64)
+    is_test = np.arange(60) == 31
+    assert near_hashes(hashes, np.arange(60), is_test, 2).tolist() == [row != 31 for row in range(60)]
+    texts = [f"a red fox in the snow on the hill {number}" for number in range(60)]
+    codes = np.arange(60)
+    assert near_texts(Texts(texts, codes, codes), is_test, TextDuplicates(), 0.7).sum() == 59
+
+
 def test_a_clip_is_near_by_either_frame():
     hashes = np.array([5, 2**63, 5], dtype=np.uint64)
     assert near_hashes(hashes, np.array([0, 0, 1]), np.array([False, True]), 0).tolist() == [True, False]
