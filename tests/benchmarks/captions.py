@@ -23,7 +23,8 @@ from models.shared.blip_checkpoint import load_hugging_face
 from models.shared.blip_config import NetworkConfig
 from models.shared.decoding import Decoding
 from pipelines.annotators import AnnotatorInput
-from pipelines.annotators.clip_score import Annotator, Config, load_model
+from pipelines.annotators.clip_score import Annotator, Config
+from pipelines.shared.clip_models import load_clip
 from pipelines.shared.files import digest_file, write_json
 from pipelines.shared.records import Caption
 from tests.benchmarks.harness import HEADING, Case, Contest, Goal, Row, as_json, run_cases, table_line
@@ -134,19 +135,19 @@ def clip_scoring(quick: bool, *, model: str) -> Contest:
         state = open_clip.create_model(model).state_dict()
         save_file({name: value.contiguous() for name, value in state.items()}, weights)
         config = Config(model=model, weights=str(weights), sha256=digest_file(weights), batch_size=count)
-        network, preprocess, tokenizer = load_model(config)
+        loaded = load_clip(config.model, config.weights, config.sha256, config.device)  # as the annotator will, later
         annotator = Annotator(config)
     samples = [_sample(number) for number in range(count)]
-    pictures = torch.stack([preprocess(sample.image) for sample in samples])
-    tokens = tokenizer([sample.captions[0].text for sample in samples])
+    pictures = torch.stack([loaded.preprocess(sample.image) for sample in samples])
+    tokens = loaded.tokenizer([sample.captions[0].text for sample in samples])
 
     def ours() -> list[float]:
         return [row["clip_score"][0] for row in annotator.annotate(samples)]
 
     @torch.inference_mode()
     def peer() -> list[float]:
-        image = network.encode_image(pictures, normalize=True)
-        text = network.encode_text(tokens, normalize=True)
+        image = loaded.model.encode_image(pictures, normalize=True)
+        text = loaded.model.encode_text(tokens, normalize=True)
         return [100 * float(value) for value in (image * text).sum(dim=1)]
 
     def furthest(first: Sequence[float], second: Sequence[float]) -> float:
