@@ -47,6 +47,7 @@ OPENED = (
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 PR_SET_PDEATHSIG = 1
+STDERR = 2
 
 
 class Processes:
@@ -235,7 +236,8 @@ def job_server_jars(home: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as fresh:
             command = ["mvn", "-q", "-B", "-f", str(POM), MAVEN_GOAL, f"-DoutputDirectory={fresh}/jars"]
-            if subprocess.run([*command, "-DincludeScope=runtime"], check=False).returncode:
+            # what Maven prints goes with the errors: standard output is the command's
+            if subprocess.run([*command, "-DincludeScope=runtime"], check=False, stdout=STDERR).returncode:
                 sys.exit(f"the job server's jars could not be fetched: {' '.join(command)}")
             (Path(fresh) / "jars").rename(folder)
     return folder

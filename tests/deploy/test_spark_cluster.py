@@ -157,11 +157,13 @@ def test_the_command_says_what_to_install(cluster: ModuleType, tmp_path: Path, m
         cluster.spark_home()
 
 
-def test_jars_come_whole_or_not_at_all(cluster: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jars_come_whole_or_not_at_all(
+    cluster: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
     """With a Maven that fails after the first jar, then with one that does not; a third call asks none."""
     home, tools = tmp_path / "home", tmp_path / "tools"
     tools.mkdir()
-    script = "#!/bin/sh\nfor word; do case $word in -DoutputDirectory=*) out=${word#*=};; esac; done\n"
+    script = "#!/bin/sh\necho colours\nfor word; do case $word in -DoutputDirectory=*) out=${word#*=};; esac; done\n"
     script += 'mkdir -p "$out" && touch "$out/a.jar" && exit '
     for name, text in {"java": "#!/bin/sh\n", "mvn": f"{script}1\n"}.items():
         (tools / name).write_text(text)
@@ -175,6 +177,7 @@ def test_jars_come_whole_or_not_at_all(cluster: ModuleType, tmp_path: Path, monk
     assert [path.name for path in jars.iterdir()] == ["a.jar"] and list(home.iterdir()) == [jars]
     (tools / "mvn").write_text("#!/bin/sh\nexit 1\n")
     assert cluster.job_server_jars(home) == jars
+    assert capfd.readouterr() == ("", "colours\n" * 2), "standard output is the command's own"
 
 
 def test_the_jar_that_jobs_stage_is_an_empty_archive(cluster: ModuleType) -> None:
