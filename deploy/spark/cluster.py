@@ -30,14 +30,14 @@ MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 MASTER = "org.apache.spark.deploy.master.Master"
 WORKER = "org.apache.spark.deploy.worker.Worker"
 JOB_SERVER = "org.apache.beam.runners.spark.SparkJobServerDriver"
-# Beam's pool, but for two things. It would leave its workers behind if nothing turned SIGTERM into an exit. And executors
-# number their workers each for itself, so that the pool, asked to stop one, can stop another's of the same name, whose
-# executor then waits for ever: here a worker ends by itself, when its executor hangs up.
+# Beam's pool, but for two things. It would leave its workers behind if nothing turned SIGTERM into an exit. And
+# executors number their workers each for itself: asked by one to stop a worker, it may stop another's of that name,
+# whose executor waits for ever. Here a worker ends by itself, when its executor hangs up.
 POOL = """
 import signal, sys
-from apache_beam.portability.api.beam_fn_api_pb2 import StopWorkerResponse
+from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker import worker_pool_main
-worker_pool_main.BeamFnExternalWorkerPoolServicer.StopWorker = lambda *_: StopWorkerResponse()
+worker_pool_main.BeamFnExternalWorkerPoolServicer.StopWorker = lambda *_: beam_fn_api_pb2.StopWorkerResponse()
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 worker_pool_main.main(sys.argv)
 """

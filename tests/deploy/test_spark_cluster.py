@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,27 @@ def test_programs_end_with_a_starter_that_was_killed(tmp_path: Path) -> None:
         assert is_alive(held)
         holder.kill()
     until(lambda: not is_alive(held))
+
+
+def test_a_pool_stops_no_worker_by_its_name(cluster: ModuleType, tmp_path: Path) -> None:
+    """Two executors may have given the same one."""
+    port, processes = cluster.free_port(), cluster.Processes(tmp_path)
+    python = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    with socket.create_server((cluster.HOST, 0)) as silent:  # it takes the workers' calls and answers none
+        nobody = endpoints_pb2.ApiServiceDescriptor(url=f"{cluster.HOST}:{silent.getsockname()[1]}")
+        try:
+            processes.start("pool", [sys.executable, "-c", cluster.POOL, f"--service_port={port}"], python)
+            processes.wait_for("pool", port)
+            with grpc.insecure_channel(f"{cluster.HOST}:{port}") as channel:
+                pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+                for _ in range(2):
+                    pool.StartWorker(beam_fn_api_pb2.StartWorkerRequest(worker_id="1", control_endpoint=nobody))
+                pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1"))
+            path = Path(f"/proc/{processes.pids['pool']}/task")
+            workers = [int(word) for each in path.iterdir() for word in children(each)]
+            assert len(workers) == 2 and all(map(is_alive, workers))
+        finally:
+            processes.stop()
 
 
 def test_a_pool_takes_its_workers_along(cluster: ModuleType, tmp_path: Path) -> None:
