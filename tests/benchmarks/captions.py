@@ -7,7 +7,6 @@ pictures and texts to scores; the peer is the bare model's forward pass on tenso
 Writes `reports/bench/captions.json` and prints the same as a table.
 """
 
-import argparse
 import functools
 import hashlib
 import tempfile
@@ -27,9 +26,11 @@ from pipelines.annotators.clip_score import Annotator, Config
 from pipelines.shared.clip_models import load_clip
 from pipelines.shared.files import digest_file, write_json
 from pipelines.shared.records import Caption
-from tests.benchmarks.harness import HEADING, Case, Contest, Goal, Row, as_json, run_cases, table_line
+from tests.benchmarks.command import command
+from tests.benchmarks.harness import Case, Contest, Goal
 
 OUT = Path("reports/bench/captions.json")
+MODULE = "tests.benchmarks.captions"
 PROMPT = "a picture of "
 TINY = {
     "embed_dim": 16,
@@ -188,25 +189,9 @@ CASES = (
 )
 
 
-def run(*, quick: bool, only: str = "", repeats: int = 3) -> list[Row]:
-    """Runs the cases whose title contains `only`, printing a table; returns its rows."""
-    print(HEADING)
-    rows = []
-    cases = [case for case in CASES if only in case.title]
-    for found, agreement in run_cases(cases, (), quick=quick, repeats=1 if quick else repeats):
-        print(table_line(found, agreement), flush=True)
-        rows.append(found)
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small inputs, one run")
-    parser.add_argument("--only", default="", help="only cases whose title contains this")
-    parser.add_argument("--repeats", type=int, default=3, help="runs that a median is of")
-    given: Any = parser.parse_args(arguments)
-    write_json(OUT, as_json(run(quick=given.quick, only=given.only, repeats=given.repeats)))
+    command(CASES, OUT, MODULE, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

@@ -3,24 +3,24 @@
 Writes `reports/bench/operations.json` and prints the same as a table.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines import report
 from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_json
-from tests.benchmarks.harness import HEADING, Case, Contest, Goal, NotHereError, Row, as_json, run_cases, table_line
+from tests.benchmarks.command import command
+from tests.benchmarks.harness import Case, Contest, Goal, NotHereError
 from tests.pipelines.shared.reporting import world
 
 OUT = Path("reports/bench/operations.json")
+MODULE = "tests.benchmarks.operations"
 RECALLS = tuple(f"{way}_recall@{k}" for way in ("text_to_image", "image_to_text") for k in (1, 5, 10))
 CLIP_SCORES = ("clip_score", "clip_score_gap", "clip_score_w")
 DISTANCES = ("fd_a", "fd_b", "kd_a")
@@ -105,24 +105,9 @@ CASES = (
 )
 
 
-def run(*, quick: bool, only: str = "", repeats: int = 3) -> list[Row]:
-    """Runs the cases whose title contains `only`, printing a table; returns its rows."""
-    print(HEADING)
-    rows = []
-    cases = [case for case in CASES if only in case.title]
-    for found, agreement in run_cases(cases, (), quick=quick, repeats=1 if quick else repeats):
-        print(table_line(found, agreement), flush=True)
-        rows.append(found)
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few models, one run")
-    parser.add_argument("--only", default="", help="only cases whose title contains this")
-    given: Any = parser.parse_args(arguments)
-    write_json(OUT, as_json(run(quick=given.quick, only=given.only)))
+    command(CASES, OUT, MODULE, str(__doc__), arguments)
 
 
 if __name__ == "__main__":
