@@ -27,14 +27,14 @@ NUM_ROWS = 12
 
 
 def build_sites(params: Mapping[str, Any]) -> None:
-    """Build the local sites of a scale that are not in git.
+    """Build the local sites that are not in git; a folder is named for the scale of `examples/build_site.py`.
 
     Raises:
         ValueError: The builder failed; it has said why.
     """
     for site in sorted({Path(entry["serve"]) for entry in params["sources"].values() if "serve" in entry}):
         if site != EMBEDDED_SITE and not (site / "index.html").exists():
-            command = [sys.executable, str(SITE_BUILDER), "--scale", params["scale"], "--out", str(site)]
+            command = [sys.executable, str(SITE_BUILDER), "--scale", site.name, "--out", str(site)]
             if subprocess.run(command, check=False).returncode:
                 raise ValueError(f"{site} could not be built: {' '.join(command[1:])}")
 

@@ -66,7 +66,7 @@ def repack(stage_run: StageRun) -> None:
         untouched = value.shard.name.startswith("test/")
         assert (value.candidates is None) == untouched, f"the round has the wrong layers for {value.shard.name}"
     work = RepackShard(entry=settings, pack_folder=pack_folder, recaption_folder=recaption_folder)
-    decided = [settings.origins, code_identity(RepackShard.__module__)]
+    decided = [settings.origins, settings.threshold, code_identity(RepackShard.__module__)]
     tasks = [value.task(decided) for value in values]
     with stage_run.scratch(asdict(settings), inputs) as scratch:
         take_results(stage_run, tasks, scratch)

@@ -225,15 +225,17 @@ class BlipNetwork(Encoders):
         require(rest == 0 and per_image >= 1, "generators", len(generators), f"a multiple of {len(image)} images")
         require(per_image == 1 or settings.decoding == "nucleus", "decoding", settings.decoding, "nucleus for many")
         _, memory = self.med.memories(self.image_states({"image": image}))
-        rows = torch.arange(len(image), device=image.device).repeat_interleave(per_image)
-        first = torch.tensor(self.prompt_tokens(prompt), device=image.device).expand(len(rows), -1)
-        stepper = CachedDecoder(self.med, select_rows(memory, rows))
+        first = torch.tensor(self.prompt_tokens(prompt), device=image.device).expand(len(generators), -1)
+        stepper = CachedDecoder(self.med, memory)
         texts = decode(stepper, first, settings, generators, SEP, forbidden=(PAD, UNK, CLS, MASK, DEC, ENC))
         return self.tokenizer.decode_batch(texts)
 
 
 class CachedDecoder:
-    """The MED's decoder as `models.shared.decoding` drives it; keys and values of what was read are kept."""
+    """The MED's decoder as `models.shared.decoding` drives it; keys and values of what was read are kept.
+
+    Rows are grouped by image, equally many for each, and stay so: a selected row takes the place of one of its image.
+    """
 
     def __init__(self, med: MED, memory: Memory) -> None:
         self.med = med
@@ -246,7 +248,6 @@ class CachedDecoder:
 
     def select(self, rows: Tensor) -> None:
         """Goes on with these rows, int64 [R']."""
-        self.memory = select_rows(self.memory, rows)
         self.cache = select_rows(self.cache, rows)
 
 

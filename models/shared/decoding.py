@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.shared.checks import require, require_one_of
 
 METHODS = ("nucleus", "beam", "greedy")
-HEAD = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,29 +137,23 @@ def sample_categorical(weights: Tensor, uniform: Tensor) -> Tensor:
 def sample_nucleus(logits: Tensor, top_p: float, uniform: Tensor) -> Tensor:
     """float64 logits [R, V], uniform numbers float64 [R] -> one token per row, int64 [R].
 
-    Sorts the likeliest tokens alone where the nucleus is among them, for most rows of a trained model; that gives the
-    same tokens as sorting the whole vocabulary.
+    Inverse CDF over the nucleus in the order of falling probability, the earlier of two equally likely tokens first.
+    Probabilities are sorted without their tokens, several times as fast: the drawn one's token is found by its value.
     """
     probability = logits.softmax(dim=1)
-    if probability.shape[1] <= HEAD:
-        return _drawn(*probability.sort(dim=1, descending=True, stable=True), top_p, uniform)
-    token = probability.topk(HEAD, dim=1).indices.sort(dim=1).values
-    head, order = probability.gather(1, token).sort(dim=1, descending=True, stable=True)
-    drawn = _drawn(head, token.gather(1, order), top_p, uniform)
-    # equal probabilities beyond the head are out of the nucleus too, if its last one is above the head's last one
-    size = (head.cumsum(dim=1) - head < top_p).sum(dim=1, keepdim=True)
-    beyond = (head.gather(1, size - 1) <= head[:, -1:]).squeeze(1).nonzero().squeeze(1)
-    if len(beyond):
-        whole = probability[beyond].sort(dim=1, descending=True, stable=True)
-        drawn[beyond] = _drawn(*whole, top_p, uniform[beyond])
-    return drawn
+    ordered = _descending(probability)
+    before = ordered.cumsum(dim=1) - ordered
+    rank = sample_categorical(torch.where(before < top_p, ordered, 0.0), uniform)[:, None]
+    drawn = ordered.gather(1, rank)
+    place = rank - (ordered > drawn).sum(dim=1, keepdim=True)  # among the tokens that are as likely
+    return ((probability == drawn).cumsum(dim=1) == place + 1).int().argmax(dim=1)
 
 
-def _drawn(probability: Tensor, token: Tensor, top_p: float, uniform: Tensor) -> Tensor:
-    """One token per row by inverse CDF over the nucleus; probabilities [R, N] fall, and belong to `token` [R, N]."""
-    before = probability.cumsum(dim=1) - probability
-    rank = sample_categorical(torch.where(before < top_p, probability, 0.0), uniform)
-    return token.gather(1, rank[:, None]).squeeze(1)
+def _descending(values: Tensor) -> Tensor:
+    """Each row from its largest value; on a CPU by NumPy's sort, which is vectorised where PyTorch's is not."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=1)).flip(1)
+    return values.sort(dim=1, descending=True).values
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,11 +236,12 @@ class MED(nn.Module):
         return [layer.cross_attention.of(decoder=decoder).keys_values(image_states) for layer in self.layers]
 
     def decode(self, tokens: Tensor, memory: Memory, cache: Memory | None = None) -> Tensor:
-        """Text i after [DEC], grounded in image i -> states; state t sees tokens 0..t only.
+        """Texts after [DEC], grounded in images -> states; state t sees tokens 0..t only.
 
         Args:
-            tokens: The tokens; with a cache those that come next.
-            memory: Second result of `memories`.
+            tokens: The tokens; with a cache those that come next. Texts `k * i` to `k * i + k - 1` are image i's.
+            memory: Second result of `memories`, of B / k images. Its keys and values are not copied for k texts: to an
+                image's keys their tokens are queries of one text.
             cache: Keys and values of the tokens before, one pair per layer; changed in place. An empty list at first.
         """
         start = cache[0][0].shape[2] if cache else 0
@@ -252,7 +253,8 @@ class MED(nn.Module):
             if cache is not None:
                 keys, values = _extend(cache, index, keys, values)
             x = attention(x, keys, values, causal=start == 0)
-            x = layer.cross_attention.of(decoder=True)(x, *memory[index])
+            by_image = x.reshape(len(memory[index][0]), -1, x.shape[2])
+            x = layer.cross_attention.of(decoder=True)(by_image, *memory[index]).view_as(x)
             x = layer.feed_forward.of(decoder=True)(x)
         return x
 

@@ -24,7 +24,8 @@ from pipelines.captioners import Captioner, CaptionerInput, Written
 from pipelines.shared.auditing import audit_counts, plant
 from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.files import canonical_json
-from pipelines.shared.judging import Frames, Judge, decide, model_frames, sample_frames
+from pipelines.shared.judging import Frames, Judge, model_frames, sample_frames
+from pipelines.shared.keeping import decide
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.media import MediaError
 from pipelines.shared.memory import REASON, in_batches_that_fit

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.shared.files import digest_json, link_or_copy
 from pipelines.shared.jobs import Task
+from pipelines.shared.keeping import decide
 from pipelines.shared.layers import read_layer
 from pipelines.shared.packing import Tally
 from pipelines.shared.records import ORIGINS, Caption, Sample
@@ -28,13 +29,18 @@ class RepackEntry:
         pack: The pack whose pixels it takes.
         recaption: The round whose captions it takes.
         origins: Captions that are taken, among those that were kept.
+        threshold: Instead of what the round kept: captions of people, and of the others all those with at least this
+            match probability, in [0, 1]; 0 takes them unfiltered.
     """
 
     pack: str
     recaption: str
     origins: tuple[str, ...] = ORIGINS
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1] or absent, got {self.threshold}")
         if not self.origins or not set(self.origins) <= set(ORIGINS):
             raise ValueError(f"origins must be some of {', '.join(ORIGINS)}, got {list(self.origins)}")
 
@@ -89,15 +95,18 @@ class RepackShard:
     ) -> Iterator[Sample]:
         for sample, row in zip(samples, rows, strict=True):
             assert sample.key == row["key"], f"the candidates are not in the pack's order at {sample.key}"
-            captions = chosen_captions(row["candidates"], self.entry.origins)
+            captions = chosen_captions(row["candidates"], self.entry)
             if captions:
                 yield replace(sample, captions=captions)
             else:
                 rejected[NO_CAPTION_KEPT] += 1
 
 
-def chosen_captions(candidates: Sequence[dict[str, Any]], origins: Sequence[str]) -> tuple[Caption, ...]:
-    """Kept candidates of the given origins, as captions with their scores."""
+def chosen_captions(candidates: Sequence[dict[str, Any]], entry: RepackEntry) -> tuple[Caption, ...]:
+    """The candidates that a repack takes, as captions with their scores."""
+    kept = [candidate["kept"] for candidate in candidates]
+    if entry.threshold is not None:
+        kept = decide([{**each, "scores": dict(each["scores"])} for each in candidates], entry.threshold)
     return tuple(
         Caption(
             text=candidate["text"],
@@ -106,6 +115,6 @@ def chosen_captions(candidates: Sequence[dict[str, Any]], origins: Sequence[str]
             model_sha256=candidate["model_sha256"],
             scores=dict(candidate["scores"]),
         )
-        for candidate in candidates
-        if candidate["kept"] and candidate["origin"] in origins
+        for candidate, is_kept in zip(candidates, kept, strict=True)
+        if is_kept and candidate["origin"] in entry.origins
     )

@@ -39,11 +39,41 @@ CANDIDATES = [
     ],
 )
 def test_kept_candidates_of_the_origins(origins, expected):
-    assert [caption.text for caption in chosen_captions(CANDIDATES, origins)] == expected
+    assert [caption.text for caption in chosen_captions(CANDIDATES, entry(origins=origins))] == expected
+
+
+def entry(**settings):
+    return RepackEntry(pack="p", recaption="r", **settings)
+
+
+@pytest.mark.parametrize(
+    "threshold,expected",
+    [
+        (0.0, ["web", "noise", "name", "written"]),
+        (0.1, ["web", "noise", "name", "written"]),
+        (0.7, ["web", "name", "written"]),
+        (0.8, ["name", "written"]),
+        (1.0, ["name"]),
+    ],
+)
+def test_another_threshold_than_the_rounds(threshold, expected):
+    assert [caption.text for caption in chosen_captions(CANDIDATES, entry(threshold=threshold))] == expected
+
+
+def test_a_threshold_passes_over_the_ranking_of_the_round():
+    ranked_out = candidate("second", "synthetic", False, match=0.8, clip=20.0)
+    found = chosen_captions([*CANDIDATES, ranked_out], entry(threshold=0.75, origins=("synthetic",)))
+    assert [caption.text for caption in found] == ["written", "second"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1])
+def test_a_threshold_is_a_probability(threshold):
+    with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\] or absent, got -?[01].1"):
+        entry(threshold=threshold)
 
 
 def test_scores_are_kept():
-    assert chosen_captions(CANDIDATES, ("synthetic",))[0].scores == {"match": 0.9, "clip": 31.0}
+    assert chosen_captions(CANDIDATES, entry(origins=("synthetic",)))[0].scores == {"match": 0.9, "clip": 31.0}
 
 
 @pytest.fixture
