@@ -27,6 +27,7 @@ from pipelines.shared.reporting.gates import decisions
 from pipelines.shared.reporting.history import histories
 from pipelines.shared.reporting.leaderboard import Board, leaderboard_rows, write_leaderboard
 from pipelines.shared.reporting.models import model_cards
+from pipelines.shared.reporting.orderings import orderings
 from pipelines.shared.reporting.packs import pack_facts, pack_keys, pack_licences
 from pipelines.shared.reporting.page import data_block, render
 from pipelines.shared.reporting.pairs import paired_differences
@@ -71,6 +72,7 @@ def run(params: Mapping[str, Any]) -> None:
             }
             for first, second in settings.pairs
         ],
+        "orderings": orderings(settings.orderings, scored, DATA, resampling),
         "breakdowns": [
             each for board in boards for each in breakdowns(board.group, settings.columns, EVALUATED, resampling)
         ],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import report
+from pipelines.shared.reporting.page import visible
 from tests.pipelines.shared.reporting import world
 from tests.pipelines.shared.reporting.world import FD, MEDIAN, RECALL
 
@@ -134,6 +135,7 @@ def test_the_other_sections(built: tuple[Path, dict[str, Any]]) -> None:
     page = Page((built[0] / "index.html").read_text())
     assert "main: promote" in page.text, "the gate's verdict"
     assert "better" in page.text, "the paired difference has a verdict"
+    assert f"{visible(world.HOSTILE)}: shown" in page.text and "first < second" in page.text, "a claim and its steps"
     assert "caption origin: human, n = 20" in page.text and "n too small" in page.text
     assert "not comparable: samples_sha256" in page.text, "the history says where it breaks"
     data = Page((built[0] / "data.html").read_text())
@@ -159,7 +161,7 @@ def test_what_a_project_does_not_have_is_left_out(built: tuple[Path, dict[str, A
     small = {name: params[name] for name in ("seed", "sources", "filters", "packs", "evaluations")}
     report.run({**small, "report": {"columns": (RECALL,)}})
     text = (built[0] / "index.html").read_text()
-    for section in ("gates", "bootstrapping", "history", "captions"):
+    for section in ("gates", "bootstrapping", "orderings", "history", "captions"):
         assert f'id="{section}"' not in text
     assert 'id="audits"' not in (built[0] / "data.html").read_text()
     assert "reference: shuffled" not in text, "an evaluation that params.yaml does not name"
@@ -170,7 +172,7 @@ def test_models_on_other_samples_are_not_ranked_with_the_rest(built: tuple[Path,
     project, params = built[0].parent, built[1]
     path = project / "scores" / "second.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "samples_sha256": "d" * 64}))
-    report.run({**params, "report": {**params["report"], "pairs": ()}})
+    report.run({**params, "report": {**params["report"], "pairs": (), "orderings": {}}})
     page = Page((built[0] / "index.html").read_text())
     assert "Not comparable with the table above" in page.text and "samples_sha256 is cccc" in page.text
     rows = {row["row"]: row for row in json.loads((built[0] / "leaderboard.json").read_text())}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +14,8 @@ class ReportEntry:
         columns: Score names that the page's tables show, in this order; the files list all of them.
         pairs: Evaluations that are compared sample by sample: what is compared with (web captions), and what is
             compared (bootstrapped captions).
+        orderings: Claims that values rise from one evaluation or recaption round to the next, by name; see
+            `pipelines.shared.reporting.orderings`.
         licences: Licence of each source in words; a source that is not among them is shown as "not stated".
         num_caption_examples: Pictures in the section on recaptioning.
         num_sample_examples: Samples shown for each source that were kept, and for each reason that were removed.
@@ -22,6 +25,7 @@ class ReportEntry:
     title: str = "Vignette"
     columns: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
+    orderings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     num_caption_examples: int = 24
     num_sample_examples: int = 6

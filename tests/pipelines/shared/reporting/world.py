@@ -57,6 +57,7 @@ def build(root: Path) -> dict[str, Any]:
             "title": f"Report {HOSTILE}",
             "columns": (RECALL, FD, MEDIAN),
             "pairs": (("first", "second"),),
+            "orderings": {HOSTILE: {"rising": ("first", "second"), "score": RECALL}},
             "licences": {"site": "CC0-1.0"},
         },
     }
