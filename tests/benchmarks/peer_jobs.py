@@ -19,7 +19,7 @@ def data_juicer(path: str) -> tuple[str, Callable[[], np.ndarray]]:
     from data_juicer.ops.selector import RangeSpecifiedFieldSelector
     from data_juicer.utils.constant import Fields
 
-    columns = np.load(path)
+    columns = dict(np.load(path))  # or each access would read its column again
     datasets.disable_progress_bars()
     datasets.disable_caching()
     rows = range(len(columns["width"]))
