@@ -10,22 +10,28 @@ from typing import Any
 
 import pyarrow.parquet
 
-from pipelines.shared.annotating import PACKAGE, AnnotateShard, annotation_schema, annotator_specs
+from pipelines.shared.annotating import (
+    PACKAGE,
+    AnnotateSettings,
+    AnnotateShard,
+    annotation_schema,
+    annotator_specs,
+)
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, total, write_manifest
-from pipelines.shared.params import entry
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.memory import REASON
+from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import keep_results, take_results
-
-MAX_FAILED_FRAC = 0.01
+from pipelines.shared.task_cache import checked_counts, keep_results, take_results
 
 
 def run(stage_run: StageRun) -> None:
     """Annotate one source."""
     entry(stage_run.params, "sources", stage_run.key)
+    own = build(AnnotateSettings, stage_run.params.get("annotate") or {}, "annotate")
     specs = annotator_specs(stage_run.params.get("annotators") or {})
     folder = DATA / "crawl" / stage_run.key
     crawl = read_manifest(folder)
@@ -42,24 +48,23 @@ def run(stage_run: StageRun) -> None:
         ]
         take_results(stage_run, tasks, scratch)
         results = run_tasks(stage_run, tasks, work, scratch)
-        publish(stage_run, digest_json(settings), inputs, results, scratch)
-        keep_results(tasks, results, scratch)
+        counts = checked_counts(tasks, results, scratch, own.max_failed_frac, f"annotate {stage_run.key}")
+        publish(stage_run, counts, digest_json(settings), inputs, results, scratch)
+        # what memory did not suffice for today may fit tomorrow
+        kept = [(task, result) for task, result in zip(tasks, results, strict=True) if REASON not in result["failed"]]
+        keep_results([task for task, _ in kept], [result for _, result in kept], scratch)
 
 
 def publish(
-    stage_run: StageRun, settings_digest: str, inputs: dict[str, str], results: list[dict[str, Any]], scratch: Path
+    stage_run: StageRun,
+    counts: Counts,
+    settings_digest: str,
+    inputs: dict[str, str],
+    results: list[dict[str, Any]],
+    scratch: Path,
 ) -> None:
     """Put the layers in their place and write the manifest."""
     layers = tuple(FileInfo(**result["layer"]) for result in results)
-    counts = total(
-        Counts(
-            num_in=layer.num_samples,
-            kept=layer.num_samples - sum(result["failed"].values()),
-            failed=result["failed"],
-        )
-        for layer, result in zip(layers, results, strict=True)
-    )
-    counts.check_failures(MAX_FAILED_FRAC, f"annotate {stage_run.key}")
     out = DATA / "annotate" / stage_run.key
     clear_folder(out)
     for info in layers:

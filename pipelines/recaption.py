@@ -12,13 +12,14 @@ from typing import Any
 from pipelines.shared.audits import AUDIT, audit_summary
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy, write_json
 from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, total, write_manifest
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
 from pipelines.shared.params import build, entry
 from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry, captioner_specs
 from pipelines.shared.recaptioning import RecaptionShard
 from pipelines.shared.runs import require_capabilities, run_digest
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
+from pipelines.shared.task_cache import checked_counts
 
 SPLITS = ("train", "val")
 
@@ -42,19 +43,22 @@ def run(stage_run: StageRun) -> None:
         work = RecaptionShard(
             entry=settings, round=stage_run.key, seed=stage_run.seed, pack_folder=pack_folder, captioners=specs
         )
-        results = run_tasks(stage_run, [Task(_task_name(info), info.as_dict()) for info in shards], work, scratch)
+        tasks = [Task(_task_name(info), info.as_dict()) for info in shards]
+        results = run_tasks(stage_run, tasks, work, scratch)
+        counts = checked_counts(tasks, results, scratch, settings.max_failed_frac, f"recaption {stage_run.key}")
         audit = {
             "captioners": writers,
             **audit_summary(
                 (info.name.partition("/")[0], result) for info, result in zip(shards, results, strict=True)
             ),
         }
-        publish(stage_run, settings, inputs, results, audit, scratch)
+        publish(stage_run, settings, counts, inputs, results, audit, scratch)
 
 
 def publish(
     stage_run: StageRun,
     settings: RecaptionEntry,
+    counts: Counts,
     inputs: dict[str, str],
     results: list[dict[str, Any]],
     audit: dict[str, Any],
@@ -62,15 +66,6 @@ def publish(
 ) -> None:
     """Put the layers and the audit in their place and write the manifest."""
     layers = tuple(FileInfo(**result["layer"]) for result in results)
-    counts = total(
-        Counts(
-            num_in=layer.num_samples,
-            kept=layer.num_samples - sum(result["failed"].values()),
-            failed=result["failed"],
-        )
-        for layer, result in zip(layers, results, strict=True)
-    )
-    counts.check_failures(settings.max_failed_frac, f"recaption {stage_run.key}")
     out = DATA / "recaption" / stage_run.key
     clear_folder(out)
     for info in layers:

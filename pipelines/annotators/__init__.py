@@ -21,7 +21,7 @@ from pipelines.shared.records import Caption
 FRAME_COUNTS = (3, 5, 9, 17, 33, 65, 129, 257)
 """How many frames of a clip an annotator may want: evenly spaced, fewer of them are always among more of them."""
 ERROR_COLUMN = "annotate_error"
-"""Column of the annotation layer that says why a sample did not decode; empty for all others."""
+"""Column of the annotation layer that says why a sample has no values; empty for all others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

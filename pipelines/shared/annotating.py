@@ -1,8 +1,9 @@
 """Annotations of one shard: each sample decoded once for all annotators, in batches whose members the shard fixes.
 
 Beam's element is a shard, so pixels never leave the task that decoded them, and an annotator with a model keeps it for
-the life of the worker process. A sample that the crawl took but that does not decode here is a row with the reason in
-`annotate_error` and no other value; the filter rejects it with that reason.
+the life of the worker process. A batch that memory does not suffice for is halved. A sample that the crawl took but
+that does not decode here, or that does not fit alone, is a row with the reason in `annotate_error` and no other value;
+the filter rejects it with that reason.
 """
 
 import re
@@ -18,12 +19,28 @@ from pipelines.annotators import ERROR_COLUMN, FRAME_COUNTS, Annotator, Annotato
 from pipelines.shared.decode import clip_frames, evenly_spaced, open_image
 from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.media import MediaError
+from pipelines.shared.memory import REASON, in_batches_that_fit
 from pipelines.shared.params import plugin, plugin_config
 from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, describe, read_shard
 
 PACKAGE = "pipelines.annotators"
 LIST_TYPE = re.compile(r"list<(\w+)>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotateSettings:
+    """The section `annotate` of `params.yaml`; it changes no layer.
+
+    Attributes:
+        max_failed_frac: Largest share of a source's samples that something may go wrong with.
+    """
+
+    max_failed_frac: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_failed_frac <= 1:
+            raise ValueError(f"max_failed_frac must be in [0, 1], got {self.max_failed_frac}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,7 @@ class AnnotateShard:
             scratch: Where the layer goes, under the shard's name.
 
         Returns:
-            The layer's `FileInfo`, and counts of undecodable samples by reason.
+            The layer's `FileInfo`, and counts of failed samples by reason.
         """
         info = FileInfo(**value)
         annotators = [spec.build() for spec in self.specs]
@@ -125,15 +142,36 @@ def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator])
         row: dict[str, Any] = {"key": sample.key, ERROR_COLUMN: ""}
         rows.append(row)
         try:
-            decoded = decode_sample(sample, num_frames)
+            decoded = _decode_beside(lanes, sample, num_frames)
         except MediaError as error:
             row[ERROR_COLUMN] = error.reason
+            continue
+        if decoded is None:
+            row[ERROR_COLUMN] = REASON
             continue
         for lane in lanes:
             lane.add(decoded, row)
     for lane in lanes:
         lane.flush()
-    return rows
+    return [{"key": row["key"], ERROR_COLUMN: row[ERROR_COLUMN]} if row[ERROR_COLUMN] else row for row in rows]
+
+
+def _decode_beside(lanes: "Sequence[_Lane]", sample: Sample, num_frames: int) -> AnnotatorInput | None:
+    """The decoded sample; what waits is annotated first where memory does not suffice, None where it still does not.
+
+    Raises:
+        MediaError: It does not decode.
+    """
+
+    def decode(samples: Sequence[Sample]) -> list[AnnotatorInput | None]:
+        return [decode_sample(each, num_frames) for each in samples]
+
+    (decoded,) = in_batches_that_fit([sample], decode, lambda _: None)
+    if decoded is None and any(lane.waiting for lane in lanes):
+        for lane in lanes:
+            lane.flush()
+        (decoded,) = in_batches_that_fit([sample], decode, lambda _: None)
+    return decoded
 
 
 def decode_sample(sample: Sample, num_frames: int = 0) -> AnnotatorInput:
@@ -187,12 +225,17 @@ class _Lane:
 
     def flush(self) -> None:
         """Annotate what waits and put the values into the rows."""
-        results = self.annotator.annotate([decoded for decoded, _ in self.waiting]) if self.waiting else []
-        name = type(self.annotator).__module__
+        batch = [decoded for decoded, _ in self.waiting]
+        results = in_batches_that_fit(batch, self.annotator.annotate, lambda _: {ERROR_COLUMN: REASON})
         for (decoded, row), values in zip(self.waiting, results, strict=True):
-            assert set(values) == set(self.annotator.columns), f"{name} returned the columns {sorted(values)}"
-            for column, kind in self.annotator.columns.items():
-                if LIST_TYPE.fullmatch(kind):
-                    assert len(values[column]) == len(decoded.captions), f"{name}: {column} does not fit the captions"
+            if ERROR_COLUMN not in values:
+                self._check(decoded, values)
             row.update(values)
         self.waiting.clear()
+
+    def _check(self, decoded: AnnotatorInput, values: Mapping[str, Any]) -> None:
+        name = type(self.annotator).__module__
+        assert set(values) == set(self.annotator.columns), f"{name} returned the columns {sorted(values)}"
+        for column, kind in self.annotator.columns.items():
+            if LIST_TYPE.fullmatch(kind):
+                assert len(values[column]) == len(decoded.captions), f"{name}: {column} does not fit the captions"

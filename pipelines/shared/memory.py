@@ -8,7 +8,14 @@ from typing import TypeVar
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 REASON = "out_of_memory"
-CPU_MESSAGES = ("can't allocate memory", "not enough memory")
+MESSAGES = (
+    "can't allocate memory",  # PyTorch on a CPU
+    "not enough memory",
+    "CUDA error: out of memory",
+    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "Failed to allocate",  # ONNX Runtime and OpenCV
+    "bad_alloc",
+)
 logger = logging.getLogger("vignette.memory")
 
 
@@ -20,8 +27,8 @@ def in_batches_that_fit(
     """Do work on a batch; if memory runs out, on its halves, down to single items.
 
     A batch that fits is worked on as it is, so results change by no more than rounding in smaller batches does, and
-    only where memory did run out. What is caught is what a process is told of: Python's `MemoryError` and PyTorch's.
-    A process that the system kills is not told.
+    only where memory did run out. What is caught is what a process is told of: Python's `MemoryError`, and what
+    PyTorch, ONNX Runtime and OpenCV raise. A process that the system kills is not told.
 
     Args:
         items: The batch.
@@ -33,7 +40,7 @@ def in_batches_that_fit(
     """
     try:
         return work(items) if items else []
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         logger.warning("out of memory with a batch of %d: %s", len(items), " ".join(str(error).split())[:200])
@@ -45,13 +52,12 @@ def in_batches_that_fit(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, of this machine or of a GPU, did not suffice."""
-    if isinstance(error, MemoryError):
+    """Whether an exception, or the one it was raised from, says that memory, also of a GPU, did not suffice."""
+    if error.__cause__ is not None and is_out_of_memory(error.__cause__):
         return True
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_MESSAGES)
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(text in str(error) for text in MESSAGES)
 
 
 def _free() -> None:

@@ -25,6 +25,7 @@ SECTIONS: tuple[str, ...] = (
     "beam",
     "crawl",
     "sources",
+    "annotate",
     "annotators",
     "filters",
     "packs",

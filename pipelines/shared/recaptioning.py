@@ -28,7 +28,7 @@ from pipelines.shared.judging import Frames, Judge, model_frames, sample_frames
 from pipelines.shared.keeping import decide
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.media import MediaError
-from pipelines.shared.memory import REASON, in_batches_that_fit
+from pipelines.shared.memory import REASON, in_batches_that_fit, is_out_of_memory
 from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry
 from pipelines.shared.records import Caption, Sample
 from pipelines.shared.runs import LoadedRun, load_run
@@ -116,6 +116,8 @@ class RecaptionShard:
             try:
                 seen.append(Seen(sample, sample_frames(sample, self.entry.num_frames)))
             except MediaError as error:
+                if is_out_of_memory(error):
+                    raise
                 errors[sample.key] = error.reason
         judged = {}
         for each, row in zip(seen, self.judged(seen, errors), strict=True):

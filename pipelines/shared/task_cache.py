@@ -21,6 +21,7 @@ from typing import Any
 
 from pipelines.shared.files import digest_json, link_or_copy, write_json
 from pipelines.shared.jobs import Task, result_path
+from pipelines.shared.manifests import Counts, total
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import STATE, StageRun
 
@@ -142,6 +143,32 @@ def keep_results(tasks: Sequence[Task], results: Sequence[Mapping[str, Any]], sc
     """Put the results of tasks that have a digest, and the files that they name, into the cache."""
     done = {task.digest: result for task, result in zip(tasks, results, strict=True) if task.digest}
     TaskCache().keep(done, scratch)
+
+
+def checked_counts(
+    tasks: Sequence[Task], results: Sequence[Mapping[str, Any]], scratch: Path, max_failed_frac: float, where: str
+) -> Counts:
+    """Where every sample of tasks went that write a layer and count what failed.
+
+    Raises:
+        ValueError: Too many failed. Tasks with failures are then not taken for done by the next run.
+    """
+    counts = total(
+        Counts(
+            num_in=result["layer"]["num_samples"],
+            kept=result["layer"]["num_samples"] - sum(result["failed"].values()),
+            failed=result["failed"],
+        )
+        for result in results
+    )
+    try:
+        counts.check_failures(max_failed_frac, where)
+    except ValueError:
+        for task, result in zip(tasks, results, strict=True):
+            if result["failed"]:
+                result_path(scratch, task.name).unlink()
+        raise
+    return counts
 
 
 def max_cache_bytes() -> float:

@@ -1,10 +1,14 @@
+import shutil
+from contextlib import nullcontext
+
 import pytest
 
 from pipelines.annotate import run
+from pipelines.annotators import caption_stats
 from pipelines.shared.files import digest_tree
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import manifest_digest, read_manifest
-from pipelines.shared.stage import DATA
+from pipelines.shared.stage import DATA, STATE
 from tests.pipelines.builders import ANNOTATORS, Item, captions, drawing, picture_item, stage_run, write_crawl
 
 PARAMS = {"sources": {"web": {}}}
@@ -64,6 +68,37 @@ def test_too_many_undecodable_samples_fail_the_job(crawl):
     ):
         run(stage_run("annotate", "web", PARAMS))
     assert not (DATA / "annotate" / "web").exists()
+    run(stage_run("annotate", "web", {**PARAMS, "annotate": {"max_failed_frac": 0.5}}))
+    counts = read_manifest(DATA / "annotate" / "web").counts
+    assert (counts.num_in, counts.kept, counts.failed) == (2, 1, {"decode_error": 1})
+
+
+def test_the_allowed_share_changes_no_byte(crawl):
+    run(stage_run("annotate", "web", PARAMS))
+    whole = digest_tree(DATA / "annotate" / "web")
+    run(stage_run("annotate", "web", {**PARAMS, "annotate": {"max_failed_frac": 0.5}}))
+    assert digest_tree(DATA / "annotate" / "web") == whole
+    with pytest.raises(ValueError, match=r"annotate.max_failed_fra is not a setting"):
+        run(stage_run("annotate", "web", {**PARAMS, "annotate": {"max_failed_fra": 0.5}}))
+
+
+@pytest.mark.parametrize("most", [0.01, 1.0], ids=["refused", "allowed"])
+def test_memory_that_sufficed_later(crawl, monkeypatch, most):
+    """Neither scratch nor cache hand on what failed for want of memory."""
+    run(stage_run("annotate", "web", PARAMS))
+    whole, annotate = digest_tree(DATA / "annotate" / "web"), caption_stats.Annotator.annotate
+
+    def fails(self, given):
+        raise MemoryError
+
+    settings = {**PARAMS, "annotate": {"max_failed_frac": most}}
+    shutil.rmtree(STATE / "cache")
+    monkeypatch.setattr(caption_stats.Annotator, "annotate", fails)
+    with nullcontext() if most == 1 else pytest.raises(ValueError, match=r"7 of 7 failed, .*: out_of_memory 7"):
+        run(stage_run("annotate", "web", settings))
+    monkeypatch.setattr(caption_stats.Annotator, "annotate", annotate)
+    run(stage_run("annotate", "web", settings))
+    assert digest_tree(DATA / "annotate" / "web") == whole
 
 
 def test_unknown_sources_and_annotators_are_refused(crawl):

@@ -4,7 +4,9 @@ import pytest
 from PIL import Image
 
 from pipelines.annotators import FRAME_COUNTS, AnnotatorInput
+from pipelines.shared import annotating
 from pipelines.shared.annotating import (
+    AnnotateSettings,
     AnnotateShard,
     AnnotatorSpec,
     annotate_samples,
@@ -16,6 +18,7 @@ from pipelines.shared.annotating import (
 from pipelines.shared.decode import evenly_spaced
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
+from pipelines.shared.media import MediaError
 from pipelines.shared.records import Caption, Sample
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA
@@ -60,6 +63,52 @@ def test_what_does_not_decode_is_a_row_with_a_reason():
     assert [row["annotate_error"] for row in rows] == ["", "decode_error", ""]
     assert "seen" not in rows[1]
     assert annotator.batches == [[f"{0:020x}", f"{2:020x}"]]
+
+
+class Limited(Recording):
+    """Takes no batch above a size, and some samples not at all."""
+
+    def __init__(self, most: int, column: str = "seen", never: tuple[int, ...] = ()) -> None:
+        super().__init__(4, column)
+        self.most, self.never = most, {f"{i:020x}" for i in never}
+
+    def annotate(self, samples: list[AnnotatorInput]) -> list[dict]:
+        super().annotate(samples)
+        if len(samples) > self.most or self.never & {sample.key for sample in samples}:
+            raise MemoryError("no more")
+        return [{self.column: int(sample.key, 16)} for sample in samples]
+
+
+def test_memory_that_does_not_suffice_for_a_batch():
+    small = Limited(1)
+    assert annotate_samples(samples(6), [small]) == annotate_samples(samples(6), [Limited(4)])
+    assert [len(batch) for batch in small.batches] == [4, 2, 1, 1, 2, 1, 1, 2, 1, 1]
+
+
+def test_what_does_not_fit_alone_is_a_row_without_values():
+    rows = annotate_samples(samples(6), [Limited(4, "a", never=(1,)), Limited(4, "b", never=(4,)), Recording(3, "c")])
+    assert rows[1] == {"key": f"{1:020x}", "annotate_error": "out_of_memory"}
+    assert rows[4] == {"key": f"{4:020x}", "annotate_error": "out_of_memory"}
+    for i in (0, 2, 3, 5):
+        assert (rows[i]["annotate_error"], rows[i]["a"], rows[i]["b"]) == ("", i, i)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_a_picture_that_does_not_fit_while_others_wait(monkeypatch, tries):
+    """What waits is annotated, so that its pictures go; then the picture is decoded once more."""
+    whole, failures = annotate_samples(samples(3), [Limited(4)]), iter([True] * tries)
+
+    def decode(sample, num_frames=0):
+        if sample.key == f"{1:020x}" and next(failures, False):
+            raise MediaError("decode_error", "MemoryError") from MemoryError()
+        return decode_sample(sample, num_frames)
+
+    monkeypatch.setattr(annotating, "decode_sample", decode)
+    annotator = Limited(4)
+    rows = annotate_samples(samples(3), [annotator])
+    lost = {"key": f"{1:020x}", "annotate_error": "out_of_memory"}
+    assert rows == (whole if tries == 1 else [whole[0], lost, whole[2]])
+    assert annotator.batches[0] == [f"{0:020x}"]
 
 
 def test_wrong_columns_and_lengths_are_our_mistake():
@@ -195,3 +244,9 @@ def test_fewer_frames_are_always_among_more():
 def test_another_number_of_frames_is_our_mistake():
     with pytest.raises(AssertionError, match="wants 4 frames"):
         annotate_samples(samples(1), [Watching("x", 4)])
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_the_share_of_failures_is_a_share(value):
+    with pytest.raises(ValueError, match=r"max_failed_frac must be in \[0, 1\]"):
+        AnnotateSettings(max_failed_frac=value)

@@ -57,3 +57,15 @@ def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)):
         in_batches_that_fit(range(4), Worker(0, error), lambda item: -1)
     assert not is_out_of_memory(error)
+
+
+def test_what_other_libraries_say():
+    class FailError(Exception):
+        """As ONNX Runtime's, whose exceptions are no RuntimeErrors."""
+
+    texts = ("Failed to allocate memory for requested buffer of size 8", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+    for error in map(FailError, texts):
+        assert in_batches_that_fit(range(4), Worker(2, error), lambda item: -1) == [0, 2, 4, 6]
+    wrapped = ValueError("wrong")
+    wrapped.__cause__ = MemoryError()
+    assert is_out_of_memory(wrapped)
