@@ -82,14 +82,15 @@ def local_runner(options: "PipelineOptions") -> Any:
     """`FnApiRunner` whose workers start as `pipelines.shared.worker`; None for another runner or mode."""
     from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    from pipelines.shared.local_workers import LocalWorkers
 
     local = options.view_as(DirectOptions)
     if options.view_as(StandardOptions).runner != LOCAL_RUNNER or local.direct_running_mode != "multi_processing":
         return None
     local.direct_running_mode = "in_memory"  # or the runner would put its own worker command in place of ours
     command = f"{sys.executable} -m {WORKER_MODULE}"
-    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))
+    return FnApiRunner(default_environment=LocalWorkers.from_command_string(command_string=command))
 
 
 def run_tasks(
