@@ -8,11 +8,8 @@ its own seed, whatever else is in the batch; `!`, whose id is also that of the p
 is encoded once for all its texts. The network has no cache of keys and values: each token reads the whole text again.
 """
 
-import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +18,10 @@ from torch import Tensor
 
 from models.shared.decoding import Decoding, decode
 from pipelines.captioners import CaptionerInput, Written
-from pipelines.shared.files import digest_file
+from pipelines.shared.clip_models import ClipModel, check_weights, load_clip, require_file
+from pipelines.shared.devices import require_device
 from pipelines.shared.texts import clean_text
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 
 
@@ -36,7 +33,7 @@ class Config(Decoding):
         model: One of `open_clip.list_models()` that is a CoCa, such as `coca_ViT-B-32`.
         weights: Path of a safetensors file.
         sha256: Digest of that file, 64 hex digits.
-        device: A torch device; it must be there, nothing falls back to the CPU.
+        device: `auto`, `cpu` or `cuda`; a round's captioners run where the round does if they do not name it.
     """
 
     model: str
@@ -46,33 +43,31 @@ class Config(Decoding):
 
     def __post_init__(self) -> None:
         Decoding.__post_init__(self)
-        if not self.weights.endswith(".safetensors"):
-            raise ValueError(f"weights must be a .safetensors file, got {self.weights}")
-        if not SHA256.fullmatch(self.sha256):
-            raise ValueError(f"sha256 must be 64 lower-case hex digits, got {self.sha256!r}")
+        check_weights(self.weights, self.sha256)
+        require_device(self.device)
 
 
 class Captioner:
     """Writes with a CoCa."""
 
     def __init__(self, config: Config) -> None:
-        if not Path(config.weights).is_file():
-            raise ValueError(f"weights: {config.weights} does not exist")
+        require_file("weights", config.weights)
         self.config = config
         self.model = config.sha256
         self.decoding = {field.name: getattr(config, field.name) for field in fields(Decoding)}
 
     def caption(self, samples: Sequence[CaptionerInput]) -> list[Written]:
         """Texts of each sample."""
-        network, preprocess, tokenizer = load_model(self.config)
+        coca = load_model(self.config)
+        network, tokenizer = coca.model, coca.tokenizer
         frames, rows = _distinct_frames(samples)
-        pictures = torch.stack([preprocess(frame) for frame in frames]).to(self.config.device)
+        pictures = torch.stack([coca.preprocess(frame) for frame in frames]).to(coca.device)
         first, last = (tokenizer.encoder[name] for name in SPECIAL)
         generators = [torch.Generator().manual_seed(seed) for sample in samples for seed in sample.seeds]
         with torch.inference_mode():
             latents, states = network(pictures).values()
             stepper = _Decoder(network, latents[rows], states[rows])
-            prompt = torch.full((len(rows), 1), first, device=self.config.device)
+            prompt = torch.full((len(rows), 1), first, device=coca.device)
             tokens = decode(stepper, prompt, self.config, generators, last, forbidden=(network.pad_id, first))
         texts = iter([clean_text(tokenizer.decode(row)) for row in tokens])
         return [Written(texts=tuple(next(texts) for _ in sample.seeds)) for sample in samples]
@@ -110,29 +105,18 @@ def _distinct_frames(samples: Sequence[CaptionerInput]) -> tuple[list[Image.Imag
     return frames, rows
 
 
-@functools.cache
-def load_model(config: Config) -> tuple[Any, Any, Any]:
-    """The model in evaluation mode, its preprocessing and its tokenizer; once per process.
+def load_model(config: Config) -> ClipModel:
+    """The model; once per process.
 
     Raises:
-        ValueError: The architecture is unknown or no CoCa, it cannot write so long a text, the file is not the one
-            of the settings, or it does not fit.
+        ValueError: As `load_clip`; or the architecture is no CoCa, or cannot write so long a text.
     """
     import open_clip
 
-    if config.model not in open_clip.list_models():
-        raise ValueError(f"model: open_clip has no {config.model!r}; see open_clip.list_models()")
-    if (found := digest_file(Path(config.weights))) != config.sha256:
-        raise ValueError(f"weights: {config.weights}: sha256 is {found}, the settings say {config.sha256}")
-    try:
-        network, _, preprocess = open_clip.create_model_and_transforms(
-            config.model, pretrained=config.weights, device=config.device, pretrained_text=False
-        )
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"weights: {config.weights} does not fit {config.model}: {error}") from error
-    if not isinstance(network, open_clip.CoCa):
+    coca = load_clip(config.model, config.weights, config.sha256, config.device)
+    if not isinstance(coca.model, open_clip.CoCa):
         raise ValueError(f"model must be a CoCa, which {config.model} is not")
-    if config.max_tokens >= network.context_length:
-        longest = network.context_length - 1
+    if config.max_tokens >= coca.model.context_length:
+        longest = coca.model.context_length - 1
         raise ValueError(f"max_tokens must be at most {longest} with {config.model}, got {config.max_tokens}")
-    return network.eval(), preprocess, open_clip.get_tokenizer(config.model)
+    return coca

@@ -19,6 +19,7 @@ from PIL import Image
 
 from models.shared.decoding import Decoding
 from pipelines.captioners import CaptionerInput, Written
+from pipelines.shared.devices import choose_device, require_device
 from pipelines.shared.files import digest_tree
 from pipelines.shared.texts import clean_text
 
@@ -33,7 +34,7 @@ class Config(Decoding):
         folder: A folder with a model that `AutoModelForImageTextToText` or `VisionEncoderDecoderModel` reads.
         sha256: Digest over the names and bytes of its files, 64 hex digits; the message about a wrong one names it.
         prompt: What every text continues, or the instruction; not part of what is returned; may be empty.
-        device: A torch device; it must be there, nothing falls back to the CPU.
+        device: `auto`, `cpu` or `cuda`; a round's captioners run where the round does if they do not name it.
     """
 
     folder: str
@@ -45,6 +46,7 @@ class Config(Decoding):
         Decoding.__post_init__(self)
         if not SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 must be 64 lower-case hex digits, got {self.sha256!r}")
+        require_device(self.device)
 
 
 class Captioner:
@@ -71,7 +73,7 @@ class Captioner:
 
     def _sampled(self, frame: Image.Image, seed: int) -> str:
         """One text; PyTorch's global generators are as before afterwards."""
-        device = torch.device(self.config.device)
+        device = load_model(self.config)[0].device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             return self._texts([frame])[0]
@@ -80,7 +82,7 @@ class Captioner:
         model, processor = load_model(self.config)
         prompt = self.config.prompt
         inputs = dict(processor(images=list(frames), return_tensors="pt", **_texts_for(prompt, len(frames))))
-        inputs = {name: value.to(self.config.device) for name, value in inputs.items()}
+        inputs = {name: value.to(model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             tokens = model.generate(**inputs, **self._generation())
         texts = processor.batch_decode(tokens, skip_special_tokens=True)
@@ -134,12 +136,14 @@ def load_model(config: Config) -> tuple[Any, Any]:
     """The model in evaluation mode and its processor; once per process.
 
     Raises:
-        ValueError: `transformers` is not installed, the folder is not the one of the settings, or has no such model.
+        ValueError: `transformers` is not installed, the folder is not the one of the settings, or has no such model,
+            or the device is not there.
     """
     try:
         import transformers
     except ImportError as error:
         raise ValueError("module hugging_face needs transformers: pip install 'vignette[hf]'") from error
+    chosen = choose_device(config.device, f"captioner {config.folder}")
     folder = Path(config.folder)
     if (found := digest_tree(folder)) != config.sha256:
         raise ValueError(f"folder: {config.folder}: sha256 is {found}, the settings say {config.sha256}")
@@ -155,4 +159,4 @@ def load_model(config: Config) -> tuple[Any, Any]:
             processor = transformers.AutoProcessor.from_pretrained(folder, **local)
     except (OSError, ValueError) as error:
         raise ValueError(f"folder: {config.folder} has no image-to-text model that can be read: {error}") from error
-    return model.to(config.device).eval(), processor
+    return model.to(chosen).eval(), processor

@@ -1,4 +1,4 @@
-"""CLIP models of given weights for annotators: any architecture that open_clip knows by name. Nothing is downloaded.
+"""CLIP models of given weights: any architecture that open_clip knows by name. Nothing is downloaded.
 
 Source: Radford et al. 2021, arXiv:2103.00020. Weights are a local safetensors file whose sha256 is part of the
 settings, so that the settings stand for the scores. Mean and deviation of the pixels are those that open_clip states
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from pipelines.shared.devices import DEVICES, choose_device, make_deterministic
+from pipelines.shared.devices import choose_device, make_deterministic, require_device
 from pipelines.shared.files import digest_file
 from pipelines.shared.loading import LoadedOnce
 
@@ -82,8 +82,7 @@ def check_model_settings(column: str, batch_size: int, device: str) -> None:
         raise ValueError(f"column must match {COLUMN.pattern}, got {column!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if device not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+    require_device(device)
 
 
 def require_file(setting: str, path: str) -> None:

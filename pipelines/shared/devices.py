@@ -11,6 +11,16 @@ DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 logger = logging.getLogger("vignette.devices")
 
 
+def require_device(setting: str) -> None:
+    """Checks the setting `device`.
+
+    Raises:
+        ValueError: It is unknown.
+    """
+    if setting not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {setting!r}")
+
+
 def choose_device(setting: str, where: str) -> "torch.device":
     """The device that a setting names; `auto` takes a GPU if there is one, and says what it took.
 

@@ -85,7 +85,8 @@ def test_a_text_depends_on_its_sample_and_seed_alone(tiny: dict[str, Any], decod
 @torch.no_grad()
 def test_greedy_takes_the_likeliest_token_of_whole_passes(tiny: dict[str, Any]) -> None:
     """open_clip's own `generate` needs an older transformers; its forward pass is the reference."""
-    network, preprocess, tokenizer = load_model(Config(**tiny))
+    coca = load_model(Config(**tiny))
+    network, preprocess, tokenizer = coca.model, coca.preprocess, coca.tokenizer
     first, last = (tokenizer.encoder[name] for name in SPECIAL)
     expected = []
     for sample in inputs(1, 1, 1):
@@ -111,7 +112,7 @@ def test_texts_of_a_clip_describe_its_frames(tiny: dict[str, Any]) -> None:
 def test_every_frame_is_encoded_once(tiny: dict[str, Any]) -> None:
     config = Config(**tiny)
     encoded = []
-    hook = load_model(config)[0].visual.register_forward_hook(
+    hook = load_model(config).model.visual.register_forward_hook(
         lambda module, given, output: encoded.append(len(given[0]))
     )
     texts(config, inputs(3, 2))
@@ -119,13 +120,15 @@ def test_every_frame_is_encoded_once(tiny: dict[str, Any]) -> None:
     assert encoded == [2]
 
 
-def test_wrong_files_and_models_are_refused(tiny: dict[str, Any]) -> None:
+def test_wrong_files_and_models_are_refused(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     plain = tiny["weights"].replace("coca.safetensors", "plain.safetensors")
     cases = [
         ({"sha256": "0" * 64}, "the settings say 0000"),
         ({"weights": "none.safetensors"}, "none.safetensors does not exist"),
         ({"model": "hf-hub:a/b"}, "open_clip has no 'hf-hub:a/b'"),
         ({"model": "vignette-plain", "weights": plain, "sha256": digest_file(Path(plain))}, "must be a CoCa"),
+        ({"device": "cuda"}, "PyTorch sees no GPU here"),
         ({"max_tokens": 20}, "max_tokens must be at most 19 with vignette-coca, got 20"),
     ]
     for change, message in cases:
@@ -135,7 +138,12 @@ def test_wrong_files_and_models_are_refused(tiny: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change,message",
-    [({"weights": "x.pt"}, "must be a .safetensors"), ({"sha256": "a"}, "64 lower-case"), ({"top_p": 0.0}, "top_p")],
+    [
+        ({"weights": "x.pt"}, "must be a .safetensors"),
+        ({"sha256": "a"}, "64 lower-case"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"device": "cuda:1"}, "device must be one of"),
+    ],
 )
 def test_settings_are_checked(tiny: dict[str, Any], change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -140,3 +140,11 @@ def test_settings_are_checked() -> None:
         Config(folder="a", sha256="b")
     with pytest.raises(ValueError, match="decoding must be one of"):
         Config(folder="a", sha256="0" * 64, decoding="best")
+    with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
+        Config(folder="a", sha256="0" * 64, device="gpu")
+
+
+def test_another_device_than_there_is_is_refused(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="PyTorch sees no GPU here"):
+        texts(Config(**tiny, device="cuda"), inputs(1))
