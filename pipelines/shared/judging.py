@@ -7,7 +7,6 @@ embeddings. What is kept: `pipelines.shared.keeping`.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
@@ -17,6 +16,7 @@ from torch.nn import functional
 from pipelines.shared.decode import clip_frames, open_image
 from pipelines.shared.pixels import square, to_float
 from pipelines.shared.records import Sample
+from pipelines.shared.runs import LoadedRun
 
 Frames = Sequence[Image.Image]
 """A picture alone, or frames of a clip in their order; mode RGB."""
@@ -34,23 +34,24 @@ def sample_frames(sample: Sample, num_frames: int) -> tuple[Image.Image, ...]:
     return tuple(Image.fromarray(frame) for frame in frames)
 
 
-def model_frames(frames: Frames, side_px: int) -> Tensor:
-    """Frames as a model takes them, float32 [F, 3, side_px, side_px] in [-1, 1]."""
+def model_frames(frames: Frames, run: LoadedRun) -> Tensor:
+    """Frames as a run's model takes them, float32 [F, 3, image_px, image_px] in [-1, 1], on its device."""
+    side_px = run.model.image_px
     pixels = [torch.from_numpy(square(frame, side_px)).permute(2, 0, 1).contiguous() for frame in frames]
-    return to_float(torch.stack(pixels))
+    return to_float(torch.stack(pixels)).to(run.device)
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Two models that score texts.
+    """Two runs that score texts.
 
     Attributes:
-        matcher: A model with `match`.
-        clip: A model with `encode_image` and `encode_text`.
+        matcher: A run whose model has `match`.
+        clip: A run whose model has `encode_image` and `encode_text`.
     """
 
-    matcher: Any
-    clip: Any
+    matcher: LoadedRun
+    clip: LoadedRun
 
     def match(self, frames: Sequence[Frames], owners: Sequence[int], texts: Sequence[str]) -> list[float]:
         """Match probability in [0, 1] of text i with the sample `owners[i]`."""
@@ -59,10 +60,11 @@ class Judge:
         starts = [0, *itertools.accumulate(len(own) for own in frames)]
         places = [range(starts[owner], starts[owner + 1]) for owner in owners]
         pairs = [(text, place) for text, own in zip(texts, places, strict=True) for place in own]
-        image = model_frames([frame for own in frames for frame in own], self.matcher.image_px)
+        image = model_frames([frame for own in frames for frame in own], self.matcher)
+        rows = torch.tensor([place for _, place in pairs])
         with torch.no_grad():
-            found = self.matcher.match(image, [text for text, _ in pairs], torch.tensor([place for _, place in pairs]))
-        values = iter([float(value) for value in found])
+            found = self.matcher.model.match(image, [text for text, _ in pairs], rows)
+        values = iter(found.tolist())
         return [sum(next(values) for _ in own) / len(own) for own in places]
 
     def cosine(self, frames: Sequence[Frames], owners: Sequence[int], texts: Sequence[str]) -> list[float]:
@@ -70,11 +72,11 @@ class Judge:
         if not texts:
             return []
         with torch.no_grad():
-            image = self.clip.encode_image(model_frames([frame for own in frames for frame in own], self.clip.image_px))
+            image = self.clip.model.encode_image(model_frames([frame for own in frames for frame in own], self.clip))
             parts = image.split([len(own) for own in frames])
             pictures = torch.stack([_mean(part) for part in parts])[torch.tensor(owners)]
-            cosine = (pictures * self.clip.encode_text(list(texts))).sum(dim=1)
-        return [100 * float(value) for value in cosine]
+            cosine = (pictures * self.clip.model.encode_text(list(texts))).sum(dim=1)
+        return [100 * value for value in cosine.tolist()]
 
 
 def _mean(embeddings: Tensor) -> Tensor:

@@ -2,17 +2,24 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.captioners import Captioner
+from pipelines.shared.devices import require_device
 from pipelines.shared.params import plugin, plugin_config, split_settings
 from pipelines.shared.records import ORIGINS
 
 PACKAGE = "pipelines.captioners"
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 OWN = "captioner"
-LATER: Mapping[str, Any] = {"captioners": {}, "best_by_clip": 0, "ranked": ("web", "synthetic"), "num_frames": 4}
+LATER: Mapping[str, Any] = {
+    "captioners": {},
+    "best_by_clip": 0,
+    "ranked": ("web", "synthetic"),
+    "num_frames": 4,
+    "device": "cpu",
+}
 AUDIT_ONLY = ("num_audited", "max_failed_frac")
 
 
@@ -36,6 +43,7 @@ class RecaptionEntry:
         ranked: Origins that are ranked. Captions of people are neither judged nor ranked.
         num_frames: Frames of a clip that are described and judged, evenly spaced.
         batch_size: Samples at a time.
+        device: `auto`, `cpu` or `cuda`: where all models of the round run, but for captioners that name another.
         num_audited: Most samples of a shard whose own caption and one of another sample the matcher is tried on.
         max_failed_frac: Largest share of samples that something may go wrong with.
     """
@@ -52,6 +60,7 @@ class RecaptionEntry:
     ranked: tuple[str, ...] = ("web", "synthetic")
     num_frames: int = 4
     batch_size: int = 32
+    device: str = "cpu"
     num_audited: int = 64
     max_failed_frac: float = 0.01
 
@@ -65,6 +74,7 @@ class RecaptionEntry:
         for name in ("threshold", "max_failed_frac"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        require_device(self.device)
         if not self.ranked or not set(self.ranked) <= set(ORIGINS) - {"human"}:
             raise ValueError(f"ranked must be web, synthetic or both, got {list(self.ranked)}")
         if OWN in self.captioners:
@@ -120,7 +130,7 @@ class CaptionerSpec:
 
 
 def captioner_specs(entry: RecaptionEntry, where: str) -> tuple[CaptionerSpec, ...]:
-    """The further captioners of a round, by name.
+    """The further captioners of a round, by name; one that has a device and names none takes the round's.
 
     Raises:
         ValueError: A plug-in or a setting is unknown, or a name cannot be a place.
@@ -130,6 +140,8 @@ def captioner_specs(entry: RecaptionEntry, where: str) -> tuple[CaptionerSpec, .
         if not NAME.fullmatch(name):
             raise ValueError(f"params.yaml: {where}.captioners: names match {NAME.pattern}, got {name!r}")
         own, rest = split_settings(CaptionerEntry, values, f"{where}.captioners.{name}")
-        _, config = plugin_config(PACKAGE, rest, f"{where}.captioners.{name}")
+        module, config = plugin_config(PACKAGE, rest, f"{where}.captioners.{name}")
+        if "device" in module.Config.__dataclass_fields__ and "device" not in rest:
+            config = replace(config, device=entry.device)
         specs.append(CaptionerSpec(name=name, num_candidates=own.num_candidates, module=rest["module"], config=config))
     return tuple(specs)

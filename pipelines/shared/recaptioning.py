@@ -86,7 +86,7 @@ class RecaptionShard:
             The layer's `FileInfo`; counts of texts by origin, judged and kept; the same of synthetic ones by
             captioner; counts of failed samples by reason; and those of the audit.
         """
-        make_deterministic(choose_device("cpu", "recaption"), num_threads=1)
+        make_deterministic(choose_device(self.entry.device, "recaption"), num_threads=1)
         shard, size = FileInfo(**value), self.entry.batch_size
         samples = list(read_shard(self.pack_folder, shard))
         rows = []
@@ -172,7 +172,7 @@ class RecaptionShard:
         """Captioners by name, the run first, with what each is asked about."""
         result: list[tuple[str, Captioner, list[CaptionerInput]]] = []
         if self.entry.num_candidates:
-            own = RunCaptioner(loaded(self.entry.captioner), self.entry.decoding)
+            own = RunCaptioner(self.run(self.entry.captioner), self.entry.decoding)
             result.append((OWN, own, [self._input(each, [], self.entry.num_candidates) for each in seen]))
         for spec in self.captioners:
             inputs = [self._input(each, [spec.name], spec.num_candidates) for each in seen]
@@ -187,7 +187,11 @@ class RecaptionShard:
 
     def judge(self) -> Judge:
         """The round's matcher and CLIP."""
-        return Judge(loaded(self.entry.matcher).model, loaded(self.entry.clip).model)
+        return Judge(self.run(self.entry.matcher), self.run(self.entry.clip))
+
+    def run(self, key: str) -> LoadedRun:
+        """A trained model, on the round's device."""
+        return loaded(key, self.entry.device)
 
     def audit(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """How the matcher judges right and planted wrong captions of this shard."""
@@ -219,15 +223,15 @@ class RunCaptioner:
         ]
         generators = [torch.Generator().manual_seed(seed) for sample in samples for seed in sample.seeds]
         with torch.no_grad():
-            image = model_frames(frames, self.run.model.image_px)
+            image = model_frames(frames, self.run)
             texts = iter(self.run.model.caption(image, generators, **self.decoding))
         return [Written(texts=tuple(next(texts) for _ in sample.seeds)) for sample in samples]
 
 
 @functools.cache
-def loaded(key: str) -> LoadedRun:
+def loaded(key: str, device: str) -> LoadedRun:
     """A trained model, loaded once per process."""
-    return load_run(key, device="cpu")
+    return load_run(key, device)
 
 
 @functools.cache

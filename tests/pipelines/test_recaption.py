@@ -34,7 +34,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_pack) -> Path
         document = {"format_version": 1, "model_sha256": key * 20, "module": "fake", "capabilities": names}
         (folder / "config.json").write_text(json.dumps(document))
     models = {"cap": Captioner(), "mat": Matcher(), "clip": Clip()}
-    monkeypatch.setattr(recaptioning, "loaded", lambda key: SimpleNamespace(model=models[key], sha256=key * 20))
+
+    def loaded(key: str, device: str) -> SimpleNamespace:
+        return SimpleNamespace(model=models[key], sha256=key * 20, device=device)
+
+    monkeypatch.setattr(recaptioning, "loaded", loaded)
     return tmp_path
 
 

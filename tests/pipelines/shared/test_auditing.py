@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -37,10 +38,14 @@ class Matcher:
         return ((image + 1) * 127.5).round().int().flatten()[:12].tolist()
 
 
+def run(matcher: Any) -> Any:
+    return SimpleNamespace(model=matcher, device="cpu")
+
+
 def square(picture: Any) -> list[int]:
     from pipelines.shared.judging import model_frames
 
-    return Matcher.tones(model_frames([picture], 8)[0])
+    return Matcher.tones(model_frames([picture], run(Matcher()))[0])
 
 
 def entry(**settings: Any) -> RecaptionEntry:
@@ -78,7 +83,7 @@ def test_an_equal_caption_is_not_a_wrong_one() -> None:
 
 def test_counts() -> None:
     planted = plant(SAMPLES, 100, 0, "first")
-    judge = Judge(Matcher(), None)
+    judge = Judge(run(Matcher()), run(None))
     long_wrong = sum(len(each.wrong) > 20 for each in planted)
     expected = {"judged": 8, "right_accepted": 7, "wrong_accepted": long_wrong}
     assert audit_counts(judge, planted, entry()) == expected and long_wrong == 1
@@ -91,6 +96,6 @@ def test_what_cannot_be_judged_is_left_out() -> None:
     planted = plant([*SAMPLES, sample(9, "number 9", media=b"no picture")], 100, 0, "first")
     assert len(planted) == 9
     matcher = Matcher(most=2)
-    assert audit_counts(Judge(matcher, None), planted, entry())["judged"] == 8
+    assert audit_counts(Judge(run(matcher), run(None)), planted, entry())["judged"] == 8
     assert set(matcher.batches) == {2}
-    assert audit_counts(Judge(Matcher(most=0), None), planted, entry())["judged"] == 0
+    assert audit_counts(Judge(run(Matcher(most=0)), run(None)), planted, entry())["judged"] == 0

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ class Brightness:
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
+def run(model: Any, device: str = "cpu") -> Any:
+    return SimpleNamespace(model=model, device=device)
+
+
 def grey(value: int) -> Image.Image:
     return Image.new("RGB", (10, 10), (value, value, value))
 
@@ -42,7 +47,7 @@ def tone(value: int) -> float:
 
 
 def test_frames_count_alike() -> None:
-    judge = Judge(Brightness(), Brightness())
+    judge = Judge(run(Brightness()), run(Brightness()))
     frames = [(grey(255),), (grey(0), grey(100), grey(200)), (grey(50),)]
     owners, texts = [1, 0, 1], ["1", "0.5", "0.25"]
     mean = sum((tone(value) + 1) / 2 for value in (0, 100, 200)) / 3
@@ -58,7 +63,7 @@ def test_frames_count_alike() -> None:
 
 
 def test_a_sample_is_judged_by_its_own_frames() -> None:
-    judge = Judge(Brightness(), Brightness())
+    judge = Judge(run(Brightness()), run(Brightness()))
     frames = [(grey(10), grey(90)), (grey(200),), (grey(255), grey(0), grey(7))]
     owners, texts = [0, 1, 1, 2], ["0.1", "0.2", "0.3", "0.4"]
     alone = [judge.match([frames[owner]], [0], [text])[0] for owner, text in zip(owners, texts, strict=True)]
@@ -68,7 +73,8 @@ def test_a_sample_is_judged_by_its_own_frames() -> None:
 
 
 def test_no_texts_need_no_model() -> None:
-    assert Judge(None, None).match([(grey(1),)], [], []) == Judge(None, None).cosine([(grey(1),)], [], []) == []
+    judge = Judge(run(None), run(None))
+    assert judge.match([(grey(1),)], [], []) == judge.cosine([(grey(1),)], [], []) == []
 
 
 def test_pictures_are_what_models_take() -> None:
@@ -76,7 +82,17 @@ def test_pictures_are_what_models_take() -> None:
         Sample(key=f"{n:020x}", extension="png", media=encoded(drawing(n, 40, 30 + n)), captions=()) for n in range(3)
     ]
     frames = [frame for sample in samples for frame in sample_frames(sample, 4)]
-    assert torch.equal(model_frames(frames, 16), model_images(samples, 16))
+    assert torch.equal(model_frames(frames, run(SimpleNamespace(image_px=16))), model_images(samples, 16))
+
+
+def test_pictures_go_to_the_model() -> None:
+    class Elsewhere(Brightness):
+        def match(self, image: Any, captions: list[str], owners: Any) -> Any:
+            assert image.device.type == "meta"
+            return torch.ones(len(captions))
+
+    assert Judge(run(Elsewhere(), "meta"), run(None)).match([(grey(1),)], [0, 0], ["1", "2"]) == [1, 1]
+    assert model_frames([grey(1)], run(Brightness(), "meta")).device.type == "meta"
 
 
 def test_frames_of_a_clip() -> None:

@@ -26,6 +26,7 @@ def entry(**settings: Any) -> RecaptionEntry:
         ({"best_by_clip": -1}, "best_by_clip must be at least 0"),
         ({"num_audited": -1}, "num_audited must be at least 0"),
         ({"max_failed_frac": 2.0}, "max_failed_frac must be in"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'"),
         ({"ranked": ()}, "ranked must be web, synthetic or both"),
         ({"ranked": ("human",)}, "ranked must be web, synthetic or both"),
         ({"captioners": {"captioner": SERVER}}, "must not have the name captioner"),
@@ -69,7 +70,7 @@ def test_mistakes_name_their_place(captioners: dict[str, Any], message: str) -> 
 def test_a_round_stays_the_same_while_unused_settings_are_added() -> None:
     first = {"pack", "captioner", "matcher", "clip", "num_candidates", "decoding", "threshold", "batch_size"}
     assert set(entry().identity()) == set(entry(num_audited=3, max_failed_frac=0.5).identity()) == first
-    used = entry(best_by_clip=2, ranked=("web",), num_frames=8, captioners={"a": SERVER})
+    used = entry(best_by_clip=2, ranked=("web",), num_frames=8, captioners={"a": SERVER}, device="cuda")
     assert used.identity() == {
         name: value for name, value in asdict(used).items() if name not in ("num_audited", "max_failed_frac")
     }
@@ -78,3 +79,11 @@ def test_a_round_stays_the_same_while_unused_settings_are_added() -> None:
 def test_texts_have_their_provenance_where_there_may_be_several() -> None:
     assert not entry().has_provenance
     assert entry(num_candidates=2).has_provenance and entry(captioners={"a": SERVER}).has_provenance
+
+
+def test_captioners_run_where_the_round_does_unless_they_say_otherwise() -> None:
+    local = {"module": "hugging_face", "folder": "a", "sha256": "0" * 64}
+    captioners = {"a": local, "b": {**local, "device": "cpu"}, "c": SERVER}
+    for device, expected in (("cuda", ["cuda", "cpu"]), ("cpu", ["cpu", "cpu"])):
+        specs = captioner_specs(entry(captioners=captioners, device=device), "recaptions.first")
+        assert [spec.config.device for spec in specs[:2]] == expected

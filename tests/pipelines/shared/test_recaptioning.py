@@ -55,11 +55,11 @@ class Clip:
 @pytest.fixture
 def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileInfo:
     runs = {
-        "cap": SimpleNamespace(model=Captioner(), sha256="c" * 64),
-        "mat": SimpleNamespace(model=Matcher(), sha256="m" * 64),
-        "clip": SimpleNamespace(model=Clip(), sha256="k" * 64),
+        "cap": SimpleNamespace(model=Captioner(), sha256="c" * 64, device="cpu"),
+        "mat": SimpleNamespace(model=Matcher(), sha256="m" * 64, device="cpu"),
+        "clip": SimpleNamespace(model=Clip(), sha256="k" * 64, device="cpu"),
     }
-    monkeypatch.setattr(recaptioning, "loaded", lambda key: runs[key])
+    monkeypatch.setattr(recaptioning, "loaded", lambda key, device: runs[key])
     handle = io.BytesIO()
     Image.new("RGB", (20, 20), "orange").save(handle, "PNG")
     texts = [("web", "file name 17.png"), ("web", "cat"), ("human", "a long true sentence"), ("web", "noise, noise")]
@@ -253,3 +253,42 @@ def test_clips(tmp_path: Path, shard: FileInfo, monkeypatch: pytest.MonkeyPatch)
         assert described == pytest.approx(frames, abs=6)
         scores = [dict(each["scores"])["match"] for each in row["candidates"]]
         assert scores == pytest.approx([100 / 255] * count, abs=0.03)
+
+
+def test_every_model_runs_where_the_round_says(
+    tmp_path: Path, shard: FileInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    runs = recaptioning.loaded
+
+    def loaded(key: str, device: str) -> Any:
+        asked.append((key, device))
+        return runs(key, device)
+
+    monkeypatch.setattr(recaptioning, "loaded", loaded)
+    entry = RecaptionEntry(pack="web", captioner="cap", matcher="mat", clip="clip", device="auto")
+    RecaptionShard(entry=entry, round="first", seed=0, pack_folder=tmp_path)(shard.as_dict(), tmp_path / "auto")
+    assert set(asked) == {("cap", "auto"), ("mat", "auto"), ("clip", "auto")}
+
+
+def test_a_worker_without_the_device_says_so(tmp_path: Path, shard: FileInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    entry = RecaptionEntry(pack="web", captioner="cap", matcher="mat", clip="clip", device="cuda")
+    work = RecaptionShard(entry=entry, round="first", seed=0, pack_folder=tmp_path)
+    with pytest.raises(ValueError, match="recaption: device is cuda, and PyTorch sees no GPU here"):
+        work(shard.as_dict(), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_pictures_go_to_the_captioner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Elsewhere(Captioner):
+        def caption(self, image, generators, **decoding):
+            seen.append(image.device.type)
+            return ["a"] * len(generators)
+
+    run = SimpleNamespace(model=Elsewhere(), sha256="c" * 64, device="meta")
+    given = CaptionerInput(key="0" * 20, frames=(Image.new("RGB", (9, 9)),), seeds=(1, 2))
+    assert recaptioning.RunCaptioner(run, {}).caption([given]) == [Written(texts=("a", "a"))]
+    assert seen == ["meta"]
