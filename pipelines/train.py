@@ -7,6 +7,7 @@ show`, and `timings/<model>.json`.
     python -m pipelines.train clip-web
     torchrun --nproc_per_node 2 -m pipelines.train clip-web
 
+With `training: {steps: 0}` a model becomes a run as it begins, such as a published checkpoint that its settings name.
 A run that was interrupted or killed goes on from its resume file when the same command is given again.
 """
 

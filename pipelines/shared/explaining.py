@@ -219,4 +219,4 @@ def _models(params: Mapping[str, Any], homes: Mapping[str, tuple[FileInfo, Sampl
     packs = {name for name, (shard, _) in homes.items() if shard.name.startswith("train/")}
     runs = [key for section in ("models", "stacked") for key in params.get(section) or {}]
     documents = {key: read_run(key) for key in runs if (RUNS / key / CONFIG_FILE).exists()}
-    return [f"  {key}" for key, document in documents.items() if document["pack"]["key"] in packs]
+    return [f"  {key}" for key, document in documents.items() if document["step"] and document["pack"]["key"] in packs]

@@ -47,9 +47,12 @@ def trained_on(key: str, folder: Path = RUNS) -> pyarrow.Table:
     Raises:
         ValueError: A pack is not the one any more that a run was trained on.
     """
-    tables = []
+    tables = [SCHEMA.empty_table()]
     for run in chain(key, folder):
-        pack = read_run(run, folder)["pack"]
+        document = read_run(run, folder)
+        if not document["step"]:
+            continue
+        pack = document["pack"]
         path = DATA / "pack" / pack["key"]
         if manifest_digest(path) != pack["manifest_sha256"]:
             raise ValueError(f"{path} is not what {run} was trained on any more: run `vignette repro`")

@@ -57,7 +57,10 @@ def _text(document: Mapping[str, Any], last: Mapping[str, float]) -> list[str]:
         "Weights": "moving average" if document["weights"] == "average" else "last step",
         "Weights sha256": f"`{document['model_sha256']}`",
     }
-    losses = {name: value for name, value in last.items() if name.startswith(("train/", "val/"))}
+    if not document["step"]:
+        facts |= dict.fromkeys(("Trained on", "Captions (mixing ratio)", "Weights"), "")
+        facts["Parameters"] = f"{document['num_parameters']:,}"
+        facts["Training"] = "none: these are the weights that the model began with"
     return [
         f"# {document['key']}",
         "",
@@ -65,12 +68,7 @@ def _text(document: Mapping[str, Any], last: Mapping[str, float]) -> list[str]:
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in facts.items() if value),
         "",
-        "Losses at the end (the course is in `history.csv`):",
-        "",
-        "| loss | value |",
-        "|---|---|",
-        *(f"| {name} | {value:.6g} |" for name, value in losses.items()),
-        "",
+        *_losses({name: value for name, value in last.items() if name.startswith(("train/", "val/"))}),
         "Load it in the folder of the project that trained it:",
         "",
         "```python",
@@ -78,4 +76,17 @@ def _text(document: Mapping[str, Any], last: Mapping[str, float]) -> list[str]:
         "",
         f'model = load_run("{document["key"]}").model',
         "```",
+    ]
+
+
+def _losses(losses: Mapping[str, float]) -> list[str]:
+    if not losses:
+        return []
+    return [
+        "Losses at the end (the course is in `history.csv`):",
+        "",
+        "| loss | value |",
+        "|---|---|",
+        *(f"| {name} | {value:.6g} |" for name, value in losses.items()),
+        "",
     ]

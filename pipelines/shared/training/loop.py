@@ -46,7 +46,7 @@ class Job:
         name: For messages, such as `train clip-web`.
         model: The model, on its device.
         settings: How it is trained.
-        train: Batches to train on.
+        train: Batches to train on; None where no step is taken.
         validation: What the validation loss is computed on; None for none.
         world: This process among all.
         seed: Seed of all randomness of the run.
@@ -56,7 +56,7 @@ class Job:
     name: str
     model: nn.Module
     settings: TrainingSettings
-    train: TrainLoader
+    train: TrainLoader | None
     validation: ValidationLoader | None
     world: World
     seed: int
@@ -118,6 +118,9 @@ class _Loop:
 
     def run(self) -> None:
         job, state = self.job, self.state
+        if job.train is None:
+            self.record({"step": 0, "num_samples": 0})
+            return
         job.model.train()
         batches = job.train.batches(state.step, job.settings.steps)
         while state.step < job.settings.steps:
@@ -187,6 +190,9 @@ class _Loop:
         }
         if validates and self.job.validation is not None:
             row |= columns("val", self.validation_losses(self.job.validation))
+        self.record(row)
+
+    def record(self, row: Row) -> None:
         self.state.rows.append(row)
         self.history.add(row)
 

@@ -83,7 +83,7 @@ class Inputs:
 
 
 def build_job(inputs: Inputs, world: World, folder: Path) -> Job:
-    """Build the model, read the pack, compute what is frozen.
+    """Build the model and, where it is trained, read the pack and compute what is frozen.
 
     Args:
         inputs: What the run is made from.
@@ -95,12 +95,13 @@ def build_job(inputs: Inputs, world: World, folder: Path) -> Job:
     """
     settings = inputs.plan.entry.training
     fitting = Fitting(inputs=inputs, model=build_model(inputs, world.device), world=world)
-    fitting.check()
-    with world.first_goes_ahead():
-        train = fitting.train_loader(read_split(inputs.pack_folder, inputs.pack, "train"))
-        validation = None
-        if settings.validate_every:
-            validation = fitting.validation_loader(read_split(inputs.pack_folder, inputs.pack, "val"))
+    train = validation = None
+    if settings.steps:
+        fitting.check()
+        with world.first_goes_ahead():
+            train = fitting.train_loader(read_split(inputs.pack_folder, inputs.pack, "train"))
+            if settings.validate_every:
+                validation = fitting.validation_loader(read_split(inputs.pack_folder, inputs.pack, "val"))
     return Job(
         name=f"train {inputs.plan.key}",
         model=fitting.model,

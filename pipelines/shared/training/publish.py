@@ -49,7 +49,7 @@ def publish(inputs: Inputs, job: Job, state: TrainingState, key: str) -> None:
     for path in sorted(measured.rglob("*.tsv")):
         link_or_copy(path, curves / path.relative_to(measured))
     num_samples = state.step * job.settings.batch_size
-    timing = {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds}
+    timing = {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds if num_samples else 0.0}
     write_json(TIMINGS / f"{key}.json", timing)
     write_card(out / CARD_FILE, document, state.rows[-1])
     write_json(out / CONFIG_FILE, document)
@@ -71,7 +71,7 @@ def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, An
             "key": plan.entry.pack,
             "manifest_sha256": inputs.pack_sha256,
             "captions": dict(plan.entry.captions),
-            "num_train_samples": len(job.train.order.choices.keys),
+            "num_train_samples": len(job.train.order.choices.keys) if job.train else 0,
             "num_val_samples": len(job.validation.picks) if job.validation else 0,
         },
         "base": dict(inputs.base),

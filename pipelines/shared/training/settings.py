@@ -20,7 +20,8 @@ class TrainingSettings:
     """How a model is trained.
 
     Attributes:
-        steps: Optimizer steps.
+        steps: Optimizer steps. 0 publishes the model as it begins, such as a checkpoint of others that its settings
+            name: no sample is read, and no other setting matters.
         batch_size: Samples per step, over all processes and micro-batches.
         learning_rate: Peak learning rate.
         warmup_steps: Steps in which the learning rate rises linearly to the peak.
@@ -46,8 +47,8 @@ class TrainingSettings:
     """
 
     steps: int
-    batch_size: int
-    learning_rate: float
+    batch_size: int = 0
+    learning_rate: float = 0.0
     warmup_steps: int = 0
     schedule: Literal["cosine", "constant"] = "cosine"
     final_learning_rate_frac: float = 0.0
@@ -70,12 +71,13 @@ class TrainingSettings:
     pixel_cache_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "log_every"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
+        trains = min(self.steps, 1)
+        for name, low in (("steps", 0), ("batch_size", trains), ("accumulation", 1), ("log_every", 1)):
+            self._require(name, getattr(self, name) >= low, f"at least {low}")
         for name in ("weight_decay", "grad_clip", "validate_every", "checkpoint_every_sec", "num_workers"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("learning_rate", "epsilon"):
-            self._require(name, getattr(self, name) > 0, "more than 0")
+        self._require("learning_rate", self.learning_rate > 0 or not trains, "more than 0")
+        self._require("epsilon", self.epsilon > 0, "more than 0")
         self._require("warmup_steps", 0 <= self.warmup_steps <= self.steps, f"in 0..steps = {self.steps}")
         self._require("final_learning_rate_frac", 0 <= self.final_learning_rate_frac <= 1, "in [0, 1]")
         self._require("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)")

@@ -58,6 +58,7 @@ def write_run(key: str, weights: str, base: str = "") -> str:
     document = {
         "format_version": FORMAT_VERSION,
         "module": "clip",
+        "step": 1,
         "pack": {"key": "web", "manifest_sha256": manifest_digest(PACK)},
         "base": {"role": "base", "key": base, "sha256": run_digest(base)} if base else {},
         "model_sha256": digest,

@@ -93,7 +93,7 @@ def test_candidates_and_models(world):
         folder,
         Manifest(stage="recaption", instance="first", settings_digest="0" * 64, counts=counts, layers=(layer,)),
     )
-    write_json(RUNS / "tiny" / "config.json", {"format_version": 1, "pack": {"key": "pictures"}})
+    write_json(RUNS / "tiny" / "config.json", {"format_version": 1, "step": 1, "pack": {"key": "pictures"}})
     params = {**world, "recaptions": {"first": {}, "never": {}}, "models": {"tiny": {}, "untrained": {}}}
     found = lines(params, rows[0]["key"])
     assert "  0  synthetic captioner match 0.250: written  [REJECTED]" in found

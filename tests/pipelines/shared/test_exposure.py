@@ -72,9 +72,10 @@ def write_pack(*picks: Picked, folder: Path = PACK) -> str:
     return write_manifest(folder, manifest)
 
 
-def write_run(key: str, base: str = "", pack: str = "web") -> None:
+def write_run(key: str, base: str = "", pack: str = "web", step: int = 1) -> None:
     document = {
         "format_version": 1,
+        "step": step,
         "base": {"key": base} if base else {},
         "pack": {"key": pack, "manifest_sha256": manifest_digest(Path("data/pack") / pack)},
     }
@@ -148,6 +149,9 @@ def test_a_run_has_seen_what_its_bases_have_seen() -> None:
     write_run("top", base="base")
     assert chain("top") == ["top", "base"]
     assert trained_on("top")["key"].to_pylist() == sorted(key_of("web", name) for name in "012")
+    write_run("base", pack="other", step=0)
+    assert trained_on("top")["key"].to_pylist() == sorted(key_of("web", name) for name in "12")
+    assert trained_on("base").num_rows == 0, "a run without training has seen nothing"
 
 
 def test_a_pack_that_was_built_anew_since() -> None:

@@ -65,3 +65,11 @@ def test_facts_are_there(tmp_path):
         assert fact in text
     assert "| train/loss | 0.5 |" in text
     assert "learning_rate |" not in text
+
+
+def test_a_run_without_training_says_so(tmp_path):
+    write_card(tmp_path / "README.md", {**DOCUMENT, "step": 0}, {"step": 0, "num_samples": 0})
+    text = (tmp_path / "README.md").read_text()
+    assert "| Training | none: these are the weights that the model began with |" in text
+    for told in ("Trained on", "Captions", "were trained", "Losses at the end", "moving average"):
+        assert told not in text

@@ -9,7 +9,7 @@ VALID = {"steps": 10, "batch_size": 8, "learning_rate": 0.1}
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", 0),
+        ("steps", -1),
         ("batch_size", 0),
         ("batch_size", 9),
         ("learning_rate", 0.0),
@@ -31,6 +31,13 @@ VALID = {"steps": 10, "batch_size": 8, "learning_rate": 0.1}
 def test_ranges(name, value):
     with pytest.raises(ValueError, match=rf"training\.{name} must be .*, got"):
         TrainingSettings(**{**VALID, "accumulation": 2, name: value})
+
+
+def test_a_run_without_training_needs_nothing_else():
+    assert TrainingSettings(steps=0).steps == 0
+    for name in ("batch_size", "learning_rate"):
+        with pytest.raises(ValueError, match=rf"training\.{name} must be .*, got 0"):
+            TrainingSettings(**{key: value for key, value in VALID.items() if key != name})
 
 
 def test_execution_settings_do_not_decide():
