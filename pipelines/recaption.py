@@ -19,7 +19,7 @@ from pipelines.shared.recaptioning import RecaptionShard
 from pipelines.shared.runs import require_capabilities, run_digest
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import checked_counts
+from pipelines.shared.task_cache import TaskCache, checked_counts
 
 SPLITS = ("train", "val")
 
@@ -53,6 +53,7 @@ def run(stage_run: StageRun) -> None:
             ),
         }
         publish(stage_run, settings, counts, inputs, results, audit, scratch)
+        TaskCache().keep({}, scratch)  # puts nothing there, but tidies up: captioners may have added answers
 
 
 def publish(

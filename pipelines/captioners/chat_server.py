@@ -4,7 +4,8 @@ Pictures go as data URLs of JPEGs, all frames of a clip in one request. Requests
 `pipelines.shared.model_server`. The base URL and the key are read from environment variables, in every worker.
 
 What a server answers is not ours to repeat: its weights have no digest, and few heed `seed`. The texts of a round are
-as reproducible as the cache of answers, `.vignette/cache/answers`, is kept; `VIGNETTE_NO_CACHE=1` turns it off.
+as reproducible as the cache of answers, `.vignette/cache/answers`, is kept (`task_cache` says how long);
+`VIGNETTE_NO_CACHE=1` turns it off.
 """
 
 import base64
@@ -92,9 +93,8 @@ class Captioner:
         """Texts of each sample; a sample with a request that failed for good has the reason and no text."""
         requests = [(row, seed) for row, sample in enumerate(samples) for seed in sample.seeds]
         pictures = [[self._picture(frame) for frame in sample.frames] for sample in samples]
-        cache = TaskCache()
         bodies = [self._body(pictures[row], seed) for row, seed in requests]
-        answers = ask(self.server, bodies, cache.folder / "answers" if cache.is_on else None)
+        answers = ask(self.server, bodies, TaskCache().answers)
         texts: list[list[str]] = [[] for _ in samples]
         errors = ["" for _ in samples]
         for (row, _), answer in zip(requests, answers, strict=True):

@@ -14,6 +14,7 @@ followed, and over plain HTTP it is sent to this machine only.
 import asyncio
 import ipaddress
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,9 +126,10 @@ async def _ask(server: Server, bodies: Sequence[Mapping[str, Any]], cache: Path 
 
 
 def _cached(path: Path) -> str | None:
-    """An answer that is kept; None where there is none, or a damaged one."""
+    """An answer that is kept, used now; None where there is none, or a damaged one."""
     try:
         text = json.loads(path.read_bytes())["text"]
+        os.utime(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return text if isinstance(text, str) else None

@@ -5,8 +5,10 @@ wrote. `.vignette/cache/files` has those files by their sha256, as hard links wh
 what is also published takes no space twice. Both are checked when they are used; what is damaged or missing is removed
 and the task is done again. A task's file is written after those that it names, so a kill leaves nothing that counts.
 
-Kept is what was used in the last `MAX_AGE_DAYS` days, the last used first, up to `VIGNETTE_CACHE_GIB` (64) in all.
-`VIGNETTE_NO_CACHE=1` turns the cache off: nothing is taken from it and nothing is put there.
+Kept is what was used in the last `MAX_AGE_DAYS` days, the last used first, up to `VIGNETTE_CACHE_GIB` (64) in all. So
+are the answers of model servers in `.vignette/cache/answers`, a file each; they are counted by themselves, so that
+large shards do not displace small answers that cost money. `VIGNETTE_NO_CACHE=1` turns the cache off: nothing is taken
+from it and nothing is put there.
 """
 
 import fcntl
@@ -15,7 +17,8 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,21 @@ DEFAULT_GIB = "64"
 logger = logging.getLogger("vignette.cache")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something in the cache.
+
+    Attributes:
+        path: The file that stands for it.
+        used_sec: When it was last used, in seconds since 1970.
+        files: What it keeps, by size in bytes.
+    """
+
+    path: Path
+    used_sec: float
+    files: Mapping[Path, int]
+
+
 class TaskCache:
     """The cache in a folder."""
 
@@ -38,6 +56,11 @@ class TaskCache:
         """Nothing is read or made yet."""
         self.folder = folder
         self.is_on = os.environ.get("VIGNETTE_NO_CACHE", "0") in ("", "0")
+
+    @property
+    def answers(self) -> Path | None:
+        """Folder of a model server's answers, one file each; using one sets its time. None where the cache is off."""
+        return self.folder / "answers" if self.is_on else None
 
     def result(self, digest: str) -> dict[str, Any] | None:
         """The result of a task, if it is there; its files are not looked at. An empty digest is never there."""
@@ -94,19 +117,19 @@ class TaskCache:
             self._trim(max_cache_bytes())
 
     def _trim(self, max_bytes: float) -> None:
-        """Forget the tasks that were not used for long, and those that do not fit; remove files that no task names."""
-        oldest = time.time() - MAX_AGE_DAYS * 86400
-        used = {path: path.stat().st_mtime for path in (self.folder / "tasks").glob("*/*.json")}
-        named: set[Path] = set()
-        num_bytes = 0
-        for path in sorted(used, key=lambda path: -used[path]):
-            result = self.result(path.stem)
-            files = {self._file_path(info): info.num_bytes for info in result_files(result or {})}
-            num_bytes += sum(size for file, size in files.items() if file not in named)
-            if result is None or used[path] < oldest or num_bytes > max_bytes:
-                path.unlink(missing_ok=True)
-            else:
-                named.update(files)
+        """Forget tasks and answers that are too many; remove files that no task names."""
+        tasks = []
+        for path in (self.folder / "tasks").glob("*/*.json"):
+            if (result := self.result(path.stem)) is not None:
+                files = {self._file_path(info): info.num_bytes for info in result_files(result)}
+                tasks.append(Kept(path, path.stat().st_mtime, files))
+        named = forget_surplus(tasks, max_bytes)
+        answers = []
+        for path in (self.folder / "answers").glob("*/*"):
+            with suppress(FileNotFoundError):  # a worker has just given it its name
+                stat = path.stat()
+                answers.append(Kept(path, stat.st_mtime, {path: stat.st_size}))
+        forget_surplus(answers, max_bytes)
         for file in (self.folder / "files").glob("*/*"):  # those that a killed run was writing among them
             if file not in named:
                 file.unlink(missing_ok=True)
@@ -128,6 +151,24 @@ class TaskCache:
         with (self.folder / "lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def forget_surplus(all_kept: Sequence[Kept], max_bytes: float) -> set[Path]:
+    """Remove what was not used for long, and what does not fit beside all that was used later.
+
+    Returns:
+        The files of the rest.
+    """
+    oldest_sec = time.time() - MAX_AGE_DAYS * 86400
+    files: set[Path] = set()
+    num_bytes = 0
+    for kept in sorted(all_kept, key=lambda kept: -kept.used_sec):
+        num_bytes += sum(size for file, size in kept.files.items() if file not in files)
+        if kept.used_sec < oldest_sec or num_bytes > max_bytes:
+            kept.path.unlink(missing_ok=True)
+        else:
+            files.update(kept.files)
+    return files
 
 
 def take_results(run: StageRun, tasks: Sequence[Task], scratch: Path) -> None:

@@ -1,6 +1,7 @@
 """The client against a small server on this machine that fails in every way that we know of."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,10 @@ def test_the_cache_is_keyed_by_content(serve: Callable[..., Fake], tmp_path: Pat
     assert [body["n"] for body in fake.asked[3:]] == [2], "failures are not kept"
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 2 and not any(KEY in path.read_text() for path in files)
+    for path in files:
+        os.utime(path, (0, 0))
+    asked(fake, BODIES[:1], tmp_path)
+    assert [path.stat().st_mtime > 0 for path in files].count(True) == 1, "what is used is not old"
     files[0].write_text("{")
     assert asked(fake, BODIES[:2], tmp_path) == first[:2]
     assert len(fake.asked) == 5, "a damaged file is asked for again"

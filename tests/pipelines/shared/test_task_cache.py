@@ -194,3 +194,33 @@ def test_killed_while_it_is_filled(project: Path, moment: int) -> None:
     assert taken == [moment > 2, False]
     keep_results([], [], project)
     assert len(cached("files")) == len(cached("tasks")) == taken.count(True), "nothing is left lying about"
+
+
+def answer(name: str, num_bytes: int, days: float = 0.0) -> Path:
+    path = Path(".vignette/cache/answers", name[:2], f"{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * num_bytes)
+    used = time.time() - days * 86400
+    os.utime(path, (used, used))
+    return path
+
+
+def test_answers_are_kept_as_long_as_shards_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    build("one", "a")
+    new, older, old = (answer(name, 100, days) for name, days in (("new", 1), ("older", 80), ("old", 91)))
+    left = answer(".killed.tmp", 100, 91)
+    keep_results([], [], Path("one"))
+    assert new.exists() and older.exists() and not old.exists() and not left.exists()
+    num_bytes = sum(path.stat().st_size for path in cached("files"))
+    monkeypatch.setenv("VIGNETTE_CACHE_GIB", str(max(num_bytes, 150) / 2**30))
+    older = answer("older", num_bytes, 80)
+    keep_results([], [], Path("one"))
+    assert new.exists() and not older.exists(), "the last used first"
+    assert len(cached("files")) == 2, "answers displace no shards, nor shards answers"
+
+
+def test_nothing_is_removed_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = answer("old", 100, 91)
+    monkeypatch.setenv("VIGNETTE_NO_CACHE", "1")
+    keep_results([], [], Path())
+    assert old.exists() and TaskCache().answers is None
