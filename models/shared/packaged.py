@@ -51,8 +51,7 @@ class ImageTower(nn.Module):
     image_px = 224
     width = 1280
     grid = 7
-    _asked: ClassVar[tuple[Tensor, ...]] = ()
-    _answer: ClassVar[Tensor]
+    _last: ClassVar[tuple[Tensor, Tensor, Tensor] | None] = None
 
     def __init__(self, network: EfficientNetLite0, packaged_digests: dict[str, str]) -> None:
         super().__init__()
@@ -66,15 +65,17 @@ class ImageTower(nn.Module):
         faults, and the features of an image do not depend on its batch by a single bit.
 
         The last batch is remembered for all towers of a process that have these weights: a captioner, a matcher and a
-        judge look at the same images one after another.
+        judge look at the same images one after another. Batch, weights and features are replaced as one, so threads
+        do not see parts of each other's.
         """
-        asked = (image, self.network.head.weight)
-        if torch.is_grad_enabled() and any(each.requires_grad for each in asked):
+        weight = self.network.head.weight
+        if torch.is_grad_enabled() and (image.requires_grad or weight.requires_grad):
             return self._feature_map(image)
-        if not all(map(_equal, asked, ImageTower._asked)) or not ImageTower._asked:
-            ImageTower._asked = (image.clone(), asked[1].detach().clone())
-            ImageTower._answer = self._feature_map(image)
-        return ImageTower._answer.clone()
+        last = ImageTower._last
+        if last is None or not (_equal(image, last[0]) and _equal(weight, last[1])):
+            last = (image.clone(), weight.detach().clone(), self._feature_map(image))
+            ImageTower._last = last
+        return last[2].clone()
 
     def _feature_map(self, image: Tensor) -> Tensor:
         size_px = (self.image_px, self.image_px)

@@ -7,7 +7,6 @@ endian, its length 1 to three digits: what `embedding_duplicates` of a filter re
 clip the middle frame is taken.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from pipelines.shared.towers import load_image_tower, load_text_tower
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ONE_AT_A_TIME = threading.Lock()  # the image tower remembers its last answer, for all threads of a process
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +70,7 @@ def embed_image(image: Image.Image) -> bytes:
 
     tower = load_image_tower()
     pixels = to_float(torch.from_numpy(square(image, tower.image_px)).permute(2, 0, 1)[None])
-    with ONE_AT_A_TIME, torch.no_grad():
+    with torch.no_grad():
         return to_bytes(functional.normalize(tower(pixels), dim=1))[0]
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,31 @@ def test_the_last_batch_is_remembered_for_equal_weights_alone(images: ImageTower
         assert torch.equal(other.feature_map(batch.clone()), first) and len(calls) == 2, "once per image"
         assert not torch.equal(changed.feature_map(batch), first)
         assert torch.equal(images.feature_map(batch.flip(0)), first.flip(0)) and len(calls) == 6
+
+
+def test_threads_do_not_get_each_others_features(images: ImageTower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread is amid its computation while another asks for the same pictures, and for others."""
+    first, second = (torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(n)) for n in (4, 5))
+    with torch.no_grad():
+        expected = {id(batch): images.feature_map(batch) for batch in (first, second)}
+    amid, go_on, compute = threading.Event(), threading.Event(), ImageTower._feature_map
+
+    def slow(self: ImageTower, image: Tensor) -> Tensor:
+        if threading.current_thread() is not threading.main_thread():
+            amid.set()
+            assert go_on.wait(30)
+        return compute(self, image)
+
+    monkeypatch.setattr(ImageTower, "_feature_map", slow)
+    with ThreadPoolExecutor(1) as pool, torch.no_grad():
+        other = pool.submit(torch.no_grad()(images.feature_map), first)
+        assert amid.wait(30)
+        try:
+            found = [(batch, images.feature_map(batch)) for batch in (first, second)]
+        finally:
+            go_on.set()
+        for batch, features in (*found, (first, other.result()), (second, images.feature_map(second))):
+            assert torch.equal(features, expected[id(batch)])
 
 
 def test_images_are_resized_without_aliasing(images: ImageTower) -> None:
