@@ -5,20 +5,18 @@ arXiv:2309.02033, whose ratios of repeated characters and words these are, with 
 count unlike: of characters the most frequent n-grams alone, at most the square root of how many different ones there
 are; of words all n-grams that occur more than once.
 
-Differs from Data-Juicer: a special character is one that Unicode calls neither a letter nor a mark, where it has a list
-of punctuation, digits, spaces and emoji. Boilerplate is none of its ratios.
+What a word and a special character are: `pipelines.shared.words`. Boilerplate is none of Data-Juicer's ratios.
 """
 
-import itertools
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipelines.annotators import AnnotatorInput
+from pipelines.shared.words import is_special, words_of
 
 BOILERPLATE = (
     r"(?i)\b(royalty[- ]free|stock (photo|photograph|image|picture|illustration|footage|vector)s?)\b",
@@ -103,11 +101,8 @@ def character_repetition(text: str, length: int) -> float:
 
 
 def word_repetition(text: str, length: int) -> float:
-    """Share of a text's word n-grams that occur more than once; 0 for a text of fewer words.
-
-    Words are lower-cased runs between white space without the special characters at their ends.
-    """
-    words = [word for run in text.lower().split() if (word := strip_special(run))]
+    """Share of a text's word n-grams that occur more than once; 0 for a text of fewer words."""
+    words = words_of(text)
     counts = Counter(tuple(words[start : start + length]) for start in range(len(words) - length + 1))
     return sum(count for count in counts.values() if count > 1) / counts.total() if counts else 0.0
 
@@ -117,14 +112,3 @@ def covered_frac(text: str, patterns: Iterable[re.Pattern[str]]) -> float:
     inside = {position for pattern in patterns for match in pattern.finditer(text) for position in range(*match.span())}
     dense = [position for position, character in enumerate(text) if not character.isspace()]
     return sum(position in inside for position in dense) / max(len(dense), 1)
-
-
-def strip_special(word: str) -> str:
-    """A word without the special characters at its start and end."""
-    left = "".join(itertools.dropwhile(is_special, word))
-    return "".join(itertools.dropwhile(is_special, left[::-1]))[::-1]
-
-
-def is_special(character: str) -> bool:
-    """Whether a code point is neither a letter nor a mark."""
-    return unicodedata.category(character)[0] not in "LM"

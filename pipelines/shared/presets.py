@@ -205,10 +205,17 @@ class DataJuicerText:
     """Data-Juicer's defaults for texts; both ends of a range are kept.
 
     Differs from it: its share of alphanumeric characters counts white space in the total, ours does not, so that rule
-    is left out; and words are what white space separates.
+    is left out, and so is that on the perplexity, which is of its own model; words are what white space separates.
+
+    Attributes:
+        language: What captions are in.
+        flagged_file: Flagged words, one a line; without it that rule is left out.
+        flagged_sha256: Digest of the file.
     """
 
     language: str = "en"
+    flagged_file: str = ""
+    flagged_sha256: str = ""
     LIMITS: ClassVar[Rules] = {
         "words": score("caption_words", min_value=10, max_value=10_000),
         "characters": score("caption_characters", min_value=10, max_value=10_000),
@@ -219,7 +226,14 @@ class DataJuicerText:
 
     def rules(self) -> Rules:
         """The rules by key."""
-        return {**self.LIMITS, "language": {"module": "language", "languages": (self.language,), "min_confidence": 0.8}}
+        rules = {
+            **self.LIMITS,
+            "language": {"module": "language", "languages": (self.language,), "min_confidence": 0.8},
+        }
+        if self.flagged_file:
+            words = {"file": self.flagged_file, "sha256": self.flagged_sha256, "reason": "flagged_words"}
+            rules["flagged"] = {"module": "listed_words", **words, "max_frac": 0.0045}
+        return rules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,6 +30,7 @@ SETTINGS = {
     "known_word": {"file": "words.txt"},
     "language": {"languages": ("en",), "min_confidence": 0.5},
     "listed": {"column": "num_frames", "values": tuple(range(50))},
+    "listed_words": {"file": "words.txt", "max_frac": 0.4},
     "max_aspect": {"max_aspect": 2.0},
     "max_caption_count": {"max_count": 45},
     "min_side": {"min_side_px": 50},

@@ -134,13 +134,20 @@ def test_laions_rules():
     )
 
 
-def test_data_juicers_ratios():
+def test_data_juicers_ratios(files):
     def text(row):
         sizes = row["caption_words"] >= 10 and row["caption_characters"] >= 10 and row["caption_special_frac"] <= 0.25
         repeated = max(row["caption_character_repetition"], row["caption_word_repetition"]) > 0.5
         return sizes and not repeated and row["caption_language"] == "en" and row["caption_language_confidence"] >= 0.8
 
     assert kept("data-juicer-text") == expected(text)
+
+    def clean(row):
+        words = row["caption_text"].lower().split()
+        return text(row) and sum(word in ("dog", "cat") for word in words) / len(words) <= 0.0045
+
+    flagged = {f"flagged_{name}": value for name, value in files["words"].items()}
+    assert kept("data-juicer-text", **flagged) == expected(clean)
 
     def image(row):
         small, large = sides(row)
