@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 1
+BEGINNING = ("weights", "weights_sha256")
+"""Settings of plug-ins that name the file which a training begins with; a run that has its own weights needs none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,7 @@ def _built(key: str, folder: Path) -> "tuple[dict[str, Any], Any, nn.Module]":
     where = f"{folder / key / CONFIG_FILE}"
     module = plugin("models", document["module"], where)
     config = build(module.Config, freeze_lists(document["config"]), where)
-    model = module.Model(config, load_bases(document["base"], folder))
+    own = {name: value for name, value in document["config"].items() if name not in BEGINNING}
+    model = module.Model(build(module.Config, freeze_lists(own), where), load_bases(document["base"], folder))
     read_weights(folder / key / WEIGHTS_FILE, document["model_sha256"], model)
     return document, config, model.eval()

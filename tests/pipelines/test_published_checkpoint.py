@@ -1,5 +1,6 @@
 """BLIP checkpoints that `transformers` writes, as runs without training, and as captioner and matcher of a round."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def test_a_checkpoint_writes_and_judges_as_its_own_classes_do(published: Any) ->
     params, models = published
     for key in ("writer", "judge", "prompted"):
         train.run(StageRun(stage="train", key=key, params=params))
+    shutil.rmtree("weights")  # a run has all that it needs
     judge, captions = load_run("judge", "cpu"), 0
     for captioner, prompt in (("writer", ""), ("prompted", PROMPT)):
         recaption.run(StageRun(stage="recaption", key=captioner, params=params, beam_options=IN_PROCESS))
