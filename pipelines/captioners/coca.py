@@ -62,6 +62,10 @@ class Captioner:
         self.model = config.sha256
         self.decoding = {field.name: getattr(config, field.name) for field in fields(Decoding)}
 
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (Path(self.config.weights),)
+
     def caption(self, samples: Sequence[CaptionerInput]) -> list[Written]:
         """Texts of each sample."""
         network, preprocess, tokenizer = load_model(self.config)

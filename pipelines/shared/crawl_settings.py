@@ -86,5 +86,5 @@ def fetch_settings(settings: CrawlSettings, entry: SourceEntry, served_port: int
         contact=settings.contact,
         requests_per_host=entry.requests_per_host,
         delay_sec=entry.delay_sec,
-        pace_folder=(STATE / "pace").resolve(),
+        pace_folder=STATE / "pace",
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.shared.files import atomic_path
+from pipelines.shared.files import atomic_path, digest_file
 
 T = TypeVar("T")
 URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)")
@@ -84,11 +84,22 @@ class RemoteFolder:
         names = {str(place).removeprefix(root): dict(facts) for place, facts in found.items()}
         return {name: names[name] for name in sorted(names) if not name.rpartition("/")[2].startswith(".")}
 
-    def download(self, name: str, target: Path) -> None:
-        """Copy an object to a file, atomically; the caller checks its digest."""
+    def download(self, name: str, target: Path, sha256: str = "") -> None:
+        """Copy an object to a file, atomically.
+
+        Args:
+            name: The object.
+            target: The file.
+            sha256: Digest that its bytes must have; empty if it is not known.
+
+        Raises:
+            ValueError: It has another one, or cannot be read.
+        """
         files, path = self._at(name)
         with atomic_path(target) as temporary:
             _tried(self.place(name), lambda: files.get_file(path, str(temporary)))
+            if sha256 and (found := digest_file(temporary)) != sha256:
+                raise ValueError(f"{self.place(name)} is damaged: its sha256 is {found}, expected {sha256}: remove it")
 
     def upload(self, source: Path, name: str) -> None:
         """Copy a file to an object, which is then there as a whole or not at all."""
