@@ -10,17 +10,21 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.shared.files import atomic_path, digest_file
+from pipelines.shared.progress import progress
 
+S = TypeVar("S")
 T = TypeVar("T")
 URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)")
 EXTRAS = {"s3": "s3", "s3a": "s3"}
 PUTS_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
+TRANSFERS_AT_A_TIME = 8
 PAUSES_SEC = (0.5, 2.0)
 NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"})
 LASTING = (IsADirectoryError, NotADirectoryError)
@@ -146,6 +150,19 @@ class RemoteFolder:
 
 class MissingError(ValueError):
     """There is no such object."""
+
+
+def in_parallel(transfer: Callable[[S], T], items: Sequence[S], what: str) -> list[T]:
+    """What transfers give, in the order of the items, several at a time with a bar; the first error ends them."""
+    with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as pool, progress(total=len(items), desc=what, unit="file") as bar:
+        done = []
+        try:
+            for result in pool.map(transfer, items):
+                done.append(result)
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return done
 
 
 @functools.cache

@@ -11,25 +11,21 @@ import os
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pipelines.shared.files import digest_json, write_json
 from pipelines.shared.jobs import Task, result_files, result_path
 from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.params import plugin_files
-from pipelines.shared.progress import progress
 from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.stage import STATE, StageRun
-from pipelines.shared.storage import RemoteFolder, is_url
+from pipelines.shared.storage import RemoteFolder, in_parallel, is_url
 
-TRANSFERS_AT_A_TIME = 8
 PACE = STATE / "pace"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class TaskStore:
 
     def offer(self, infos: Iterable[FileInfo]) -> None:
         """Put files of the project into the store, those that are not there."""
-        _together(self._offer, list(infos), "to the store")
+        in_parallel(self._offer, list(infos), "to the store")
 
     def _offer(self, info: FileInfo) -> None:
         path = Path(info.name)
@@ -108,7 +104,7 @@ class TaskStore:
             ValueError: One is not as it was written.
         """
         finished = self.finished()
-        _together(lambda name: self._bring(name, scratch), [t.name for t in tasks if t.name in finished], "results")
+        in_parallel(lambda name: self._bring(name, scratch), [t.name for t in tasks if t.name in finished], "results")
 
     def _bring(self, name: str, scratch: Path) -> None:
         place = self._result(name)
@@ -208,13 +204,3 @@ def machine_folder() -> Path:
 
 def _place(info: FileInfo) -> str:
     return f"files/{info.sha256[:2]}/{info.sha256}"
-
-
-def _together(do: Callable[[T], None], items: Sequence[T], what: str) -> None:
-    """Transfers, several at a time; the first error ends them."""
-    with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as pool, progress(total=len(items), desc=what, unit="file") as bar:
-        try:
-            for _ in pool.map(do, items):
-                bar.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
