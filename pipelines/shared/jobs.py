@@ -162,13 +162,14 @@ def _transform(
 @contextmanager
 def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path, store: "TaskStore | None") -> Iterator[None]:
     """A bar with counts and time left, driven by the results that appear."""
-    before = len(tasks) - len(_waiting(tasks, scratch))
+    waiting = {task.name for task in _waiting(tasks, scratch)}
+    before = len(tasks) - len(waiting)
 
     def finished() -> int:
         if store is None:
             return len(tasks) - len(_waiting(tasks, scratch))
         with suppress(ValueError):  # a bar is no reason to stop
-            return before + len(store.finished())
+            return before + len(store.finished() & waiting)
         return before
 
     done = threading.Event()

@@ -25,6 +25,7 @@ URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)")
 EXTRAS = {"s3": "s3", "s3a": "s3"}
 PUTS_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 TRANSFERS_AT_A_TIME = 8
+READ_BYTES = 8 << 20  # at a time; s3fs alone would take 50 MiB for each of the transfers that run
 PAUSES_SEC = (0.5, 2.0)
 NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"})
 LASTING = (IsADirectoryError, NotADirectoryError)
@@ -127,7 +128,7 @@ class RemoteFolder:
         files, path = self._at(name)
 
         def read() -> str:
-            with files.open(path, "rb") as handle:
+            with files.open(path, "rb", block_size=READ_BYTES) as handle:
                 return hashlib.file_digest(handle, "sha256").hexdigest()
 
         return _tried(self.place(name), read)

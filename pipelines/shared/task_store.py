@@ -71,7 +71,7 @@ class TaskStore:
 
     def _offer(self, info: FileInfo) -> None:
         path = Path(info.name)
-        if path.is_absolute() or ".." in path.parts:
+        if not _is_inside(path):
             raise ValueError(f"store: {path} is outside the project's folder, where workers do not find it")
         if self.folder.num_bytes(_place(info)) != info.num_bytes:
             self.folder.upload(info.check(Path()), _place(info))
@@ -103,19 +103,21 @@ class TaskStore:
         Raises:
             ValueError: One is not as it was written.
         """
-        finished = self.finished()
-        in_parallel(lambda name: self._bring(name, scratch), [t.name for t in tasks if t.name in finished], "results")
+        names = [task.name for task in tasks]
+        finished = self.finished() if names else set()
+        in_parallel(lambda name: self._bring(name, scratch), [name for name in names if name in finished], "results")
 
     def _bring(self, name: str, scratch: Path) -> None:
         place = self._result(name)
         try:
             values = json.loads(self.folder.read(place))
-            result, is_whole = values["result"], values["sha256"] == digest_json(values["result"])
+            result, infos = values["result"], result_files(values["result"])
+            is_whole = values["sha256"] == digest_json(result) and all(_is_inside(Path(info.name)) for info in infos)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             is_whole = False
         if not is_whole:
             raise ValueError(f"{self.folder.place(place)} is damaged: remove it, and its task is done again")
-        for info in result_files(result):
+        for info in infos:
             self.folder.download(_place(info), scratch / info.name, info.sha256)
         write_json(result_path(scratch, name), result)
 
@@ -200,6 +202,11 @@ def machine_folder() -> Path:
         raise ValueError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
     (folder / PACE.name).mkdir(exist_ok=True)
     return folder
+
+
+def _is_inside(path: Path) -> bool:
+    """Whether a relative path stays in its folder."""
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _place(info: FileInfo) -> str:

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 
 from pipelines.shared import task_store as module
+from pipelines.shared.files import canonical_json, digest_json
 from pipelines.shared.jobs import Task
 from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.stage import StageRun
@@ -142,9 +143,12 @@ def test_results_come_back_with_their_files(store: TaskStore) -> None:
     assert store.finished() == set() and len(store.folder.listed("files")) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"result": {"number": 4}, "sha256": "0"}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"result": {"number": 4}, "sha256": "0"}', b"OUT"])
 def test_a_damaged_result_is_refused(store: TaskStore, tmp_path: Path, content: bytes) -> None:
     kept(store, "one", "text")
+    if content == b"OUT":
+        result = {"shard": {"name": "../../out.tar", "num_samples": 1, "num_bytes": 4, "sha256": "0" * 64}}
+        content = canonical_json({"result": result, "sha256": digest_json(result)}).encode()
     (tmp_path / "bad").write_bytes(content)
     store.folder.upload(tmp_path / "bad", f"{store.job}/one.json")
     with pytest.raises(ValueError, match=r"memory://store/scratch/toy/k/0123/one.json is damaged: remove it"):
