@@ -5,9 +5,11 @@ that came. While the version is the same and the copy has that sha256 it is used
 `sources.lock` notes the sha256, under the URL. Links of a source are never read this way: they go through the fetcher.
 """
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,7 +42,8 @@ def bring_file(url: str) -> str:
     """
     folder, name = split_url(url)
     remote = RemoteFolder(folder)
-    return _brought(remote, name, remote.facts(name), _home(url))
+    with _locked(_home(url)) as home:
+        return _brought(remote, name, remote.facts(name), home)
 
 
 def bring_folder(url: str) -> dict[str, str]:
@@ -49,17 +52,18 @@ def bring_folder(url: str) -> dict[str, str]:
     Raises:
         ValueError: There is nothing, an object cannot be read, or its name is none for a file.
     """
-    remote, home = RemoteFolder(url), _home(url)
+    remote = RemoteFolder(url)
     listed = remote.listed()
     if not listed:
         raise ValueError(f"{url} is not a folder with objects")
     for name in listed:
         if name != PurePosixPath(name).as_posix() or not {"", "..", "."}.isdisjoint(name.split("/")):
             raise ValueError(f"{url} has an object whose name is none for a file: {name!r}")
-    for path in sorted(home.rglob("*")):
-        if path.is_file() and path.relative_to(home).as_posix() not in listed:
-            path.unlink()
-    digests = in_parallel(lambda name: _brought(remote, name, listed[name], home), list(listed), url)
+    with _locked(_home(url)) as home:
+        for path in sorted(home.rglob("*")):
+            if path.is_file() and path.relative_to(home).as_posix() not in listed:
+                path.unlink()
+        digests = in_parallel(lambda name: _brought(remote, name, listed[name], home), list(listed), url)
     return dict(zip(listed, digests, strict=True))
 
 
@@ -76,6 +80,15 @@ def _brought(remote: RemoteFolder, name: str, facts: Mapping[str, Any], home: Pa
     sha256 = digest_file(path)
     write_json(note, {"version": version, "sha256": sha256})
     return sha256
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[Path]:
+    """One stage at a time: several may run side by side, and name the same folder."""
+    home.mkdir(parents=True, exist_ok=True)
+    with home.with_name("lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield home
 
 
 def _home(url: str) -> Path:

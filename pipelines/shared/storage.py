@@ -155,6 +155,8 @@ class MissingError(ValueError):
 
 def in_parallel(transfer: Callable[[S], T], items: Sequence[S], what: str) -> list[T]:
     """What transfers give, in the order of the items, several at a time with a bar; the first error ends them."""
+    if not items:
+        return []
     with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as pool, progress(total=len(items), desc=what, unit="file") as bar:
         done = []
         try:

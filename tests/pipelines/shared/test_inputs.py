@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -96,6 +97,16 @@ def test_a_folder_becomes_what_it_is_there(bucket: Bucket) -> None:
     assert bucket.downloaded() == ["deep/b.tar", "new.tar"]
     home = local_folder(url)
     assert {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()} == set(expected)
+
+
+def test_stages_side_by_side_do_not_disturb_each_other(bucket: Bucket) -> None:
+    """Each removes what does not belong there, such as the unfinished files of the other one."""
+    for number in range(20):
+        bucket.put(f"site/{number:02d}.tar", bytes([number]) * 1000)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: bring_folder(bucket.folder.place("site")), range(4)))
+    assert made == [made[0]] * 4 and len(made[0]) == 20
+    assert bucket.downloaded() == [f"{number:02d}.tar" for number in range(20)], "each once"
 
 
 def test_an_object_without_a_version_is_always_fetched(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
