@@ -26,6 +26,7 @@ COMMANDS = {
     "frequencies": "freeze how common n-grams are in a pack's captions, for CIDEr-D",
     "replay": "compute a row of the leaderboard again and compare it to the last bit",
     "verify": "hash everything again and compare with the manifests",
+    "export": "copy a finished folder to an object store, and compare",
     "explain": "tell one sample's life from URL to captions",
     "what-if": "what other thresholds of a filter would keep and reject",
     "doctor": "look for the traps that are known to bite such pipelines",

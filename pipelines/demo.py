@@ -18,6 +18,7 @@ from pipelines.shared.lock import read_lock
 from pipelines.shared.params import load_params
 from pipelines.shared.reporting.leaderboard import named, shown
 from pipelines.shared.stage import one_line_errors
+from pipelines.shared.storage import is_url
 
 REPORT = Path("reports")
 EMBEDDED_SITE = Path("examples/site")
@@ -32,7 +33,8 @@ def build_sites(params: Mapping[str, Any]) -> None:
     Raises:
         ValueError: The builder failed; it has said why.
     """
-    for site in sorted({Path(entry["serve"]) for entry in params["sources"].values() if "serve" in entry}):
+    served = {entry["serve"] for entry in params["sources"].values() if "serve" in entry}
+    for site in sorted(Path(name) for name in served if not is_url(name)):
         if site != EMBEDDED_SITE and not (site / "index.html").exists():
             command = [sys.executable, str(SITE_BUILDER), "--scale", site.name, "--out", str(site)]
             if subprocess.run(command, check=False).returncode:

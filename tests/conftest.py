@@ -1,7 +1,8 @@
 """Fixtures that several packages' tests share."""
 
+import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,29 @@ def write_pack() -> WritePack:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """URL of an S3 server in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """`s3://` URL of an empty bucket on that server, which the environment leads all programs to."""
+    import boto3
+
+    account = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**account, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(name, value)
+    bucket = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:32]
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"

@@ -56,6 +56,9 @@ class Annotator(Protocol):
             per sample, or `list<...>` of a value per caption, in the order of the captions.
         batch_size: Most samples in one call.
         num_frames: Optional: frames of a clip that it wants, one of `FRAME_COUNTS`; none without it.
+
+    One that reads files of the project names them by a method `files() -> tuple[Path, ...]`, for workers that do not
+    see the project's folder.
     """
 
     columns: Mapping[str, str]

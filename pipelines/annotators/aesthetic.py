@@ -10,6 +10,7 @@ evenly spaced frames, as in Data-Juicer (Chen et al. 2023, arXiv:2309.02033). No
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.annotators import AnnotatorInput
@@ -73,6 +74,10 @@ class Annotator:
         self.config = config
         self.columns = {config.column: "float64"}
         self.batch_size = config.batch_size
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights of the CLIP and of the head."""
+        return Path(self.config.weights), Path(self.config.head)
 
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample."""

@@ -59,6 +59,10 @@ class Annotator:
         self.config = config
         self.columns = {config.column: "list<float64>"}
 
+    def files(self) -> tuple[Path, ...]:
+        """The model."""
+        return (Path(self.config.model),)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Perplexities of each sample's captions."""
         model = load_model(self.config.model, self.config.sha256)

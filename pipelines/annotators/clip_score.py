@@ -8,6 +8,7 @@ of different CPUs make different.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipelines.annotators import AnnotatorInput
@@ -47,6 +48,10 @@ class Annotator:
         self.config = config
         self.columns = {config.column: "list<float64>"}
         self.batch_size = config.batch_size
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (Path(self.config.weights),)
 
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions."""

@@ -7,6 +7,7 @@ encoder put them. Of a picture it is the CLIP score.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.annotators import FRAME_COUNTS, AnnotatorInput
@@ -52,6 +53,10 @@ class Annotator:
         self.config = config
         self.columns = {config.column: "list<float64>"}
         self.num_frames = config.num_frames
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (Path(self.config.weights),)
 
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions; the frames of a clip are a batch."""

@@ -8,13 +8,14 @@ in the settings is what binds them. Of a clip the middle frame is scored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.clip_models import SHA256, check_model_settings
 from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.loading import LoadedOnce
-from pipelines.shared.runs import LoadedRun, load_run, require_capabilities, run_digest
+from pipelines.shared.runs import LoadedRun, load_run, require_capabilities, run_digest, run_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,10 @@ class Annotator:
         self.config = config
         self.columns = {config.column: "list<float64>"}
         self.batch_size = config.batch_size
+
+    def files(self) -> tuple[Path, ...]:
+        """The run's."""
+        return run_files(self.config.run)
 
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions."""

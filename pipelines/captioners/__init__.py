@@ -55,6 +55,9 @@ class Captioner(Protocol):
     Attributes:
         model: Digest of the weights, or `server:<name>` where only a server has them.
         decoding: What else a text depends on beside its seed, as JSON values: method, limits, prompt.
+
+    One that reads files of the project names them by a method `files() -> tuple[Path, ...]`, for workers that do not
+    see the project's folder.
     """
 
     @property

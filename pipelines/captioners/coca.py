@@ -10,6 +10,7 @@ is encoded once for all its texts. The network has no cache of keys and values: 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,6 +56,10 @@ class Captioner:
         self.config = config
         self.model = config.sha256
         self.decoding = {field.name: getattr(config, field.name) for field in fields(Decoding)}
+
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (Path(self.config.weights),)
 
     def caption(self, samples: Sequence[CaptionerInput]) -> list[Written]:
         """Texts of each sample."""

@@ -60,6 +60,10 @@ class Captioner:
         self.decoding = {field.name: getattr(config, field.name) for field in fields(Decoding)}
         self.decoding["prompt"] = config.prompt
 
+    def files(self) -> tuple[Path, ...]:
+        """The folder's."""
+        return tuple(path for path in sorted(Path(self.config.folder).rglob("*")) if path.is_file())
+
     def caption(self, samples: Sequence[CaptionerInput]) -> list[Written]:
         """Texts of each sample."""
         frames = [sample.frame(number) for sample in samples for number in range(len(sample.seeds))]

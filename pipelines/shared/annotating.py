@@ -20,7 +20,7 @@ from pipelines.shared.decode import clip_frames, evenly_spaced, open_image
 from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.media import MediaError
 from pipelines.shared.memory import REASON, in_batches_that_fit
-from pipelines.shared.params import plugin, plugin_config
+from pipelines.shared.params import plugin, plugin_config, plugin_files
 from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, describe, read_shard
 
@@ -131,6 +131,14 @@ class AnnotateShard:
             if row[ERROR_COLUMN]:
                 failed[row[ERROR_COLUMN]] = failed.get(row[ERROR_COLUMN], 0) + 1
         return {"layer": describe(path, scratch, count).as_dict(), "failed": failed}
+
+    def reads(self, value: Mapping[str, Any], scratch: Path) -> tuple[FileInfo, ...]:
+        """The shard."""
+        return (FileInfo(**value).inside(self.folder),)
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that the annotators read, whatever the shard."""
+        return plugin_files(spec.build() for spec in self.specs)
 
 
 def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator]) -> list[dict[str, Any]]:

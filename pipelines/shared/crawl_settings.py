@@ -40,7 +40,8 @@ class SourceEntry:
     """The crawl's own settings of an entry of `sources`.
 
     Attributes:
-        serve: Folder that is served on this machine while the stage runs, as `http://localhost/`; empty for none.
+        serve: Folder that is served on this machine while the stage runs, as `http://localhost/`; empty for none. One
+            behind a URL (`s3://...`) is copied to this machine first.
         samples_per_shard: Most links of a shard, successes or not; shards are half full to full (`ranges`).
         max_failed_frac: Largest share of links that may fail.
         requests_per_host: Requests at a time at one host, per worker process (the served site: always 32).
@@ -86,5 +87,5 @@ def fetch_settings(settings: CrawlSettings, entry: SourceEntry, served_port: int
         contact=settings.contact,
         requests_per_host=entry.requests_per_host,
         delay_sec=entry.delay_sec,
-        pace_folder=(STATE / "pace").resolve(),
+        pace_folder=STATE / "pace",
     )

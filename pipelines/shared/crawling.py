@@ -28,12 +28,12 @@ from pipelines.shared.fetch import Fetcher
 from pipelines.shared.fetch_settings import FetchSettings
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.media import MediaLimits
-from pipelines.shared.plan import read_chunk
+from pipelines.shared.plan import chunk_path, read_chunk
 from pipelines.shared.reasons import HOST_TROUBLE, LinkError, status_of
 from pipelines.shared.records import Link, Sample
-from pipelines.shared.reuse import reused_rows
+from pipelines.shared.reuse import reuse_files, reused_rows
 from pipelines.shared.sandbox import Sandbox, process_sandbox
-from pipelines.shared.shards import describe, write_shard
+from pipelines.shared.shards import FileInfo, describe, write_shard
 
 TROUBLE_IN_A_ROW = 5
 WINDOW_FACTOR = 4
@@ -107,6 +107,10 @@ class CrawlShard:
             "num_links": len(outcomes),
             "reasons": dict(reasons),
         }
+
+    def reads(self, name: str, scratch: Path) -> tuple[FileInfo, ...]:
+        """The shard's links, and what it takes over from an earlier crawl."""
+        return (describe(chunk_path(scratch / PLAN, name), Path(), 0), *reuse_files(scratch, PLAN, name))
 
     async def _crawl(self, links: list[tuple[str, Link]], spool: "Spool") -> "list[Outcome]":
         settings = self.settings

@@ -36,7 +36,7 @@ from pipelines.shared.layers import layer_schema, write_table
 from pipelines.shared.minhash import TextDuplicates
 from pipelines.shared.params import plugin_config
 from pipelines.shared.presets import preset_rules
-from pipelines.shared.shards import describe
+from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.splits import SplitShares, normalise_caption
 
 PACKAGE = "pipelines.filters"
@@ -243,6 +243,10 @@ class JudgeShard:
         path = scratch / shard.source / shard.facts.name
         write_table(path, table)
         return {"verdicts": describe(path, scratch, table.num_rows).as_dict()}
+
+    def reads(self, shard: ShardLayers, scratch: Path) -> tuple[FileInfo, ...]:
+        """The two layers."""
+        return shard.facts.inside(shard.crawl_folder), shard.annotations.inside(shard.annotate_folder)
 
 
 def verdict_table(

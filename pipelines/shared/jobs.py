@@ -9,17 +9,20 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.shared.progress import progress
+from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import StageRun
 
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipelines.shared.task_store import TaskStore
 
 LOCAL_RUNNER = "FnApiRunner"
 WORKER_MODULE = "pipelines.shared.worker"
@@ -27,7 +30,9 @@ REFUSED_RUNNERS = {
     "DaskRunner": "it loses records",
     "DirectRunner": "it tries to download a binary first; use FnApiRunner",
 }
+FILE_RESULTS = ("shard", "layer", "verdicts")
 POLL_SEC = 0.2
+STORE_POLL_SEC = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Task:
     Attributes:
         name: Its name, unique in the job; the result is `<scratch>/<name>.json`.
         value: What the work needs, small and picklable; never pixels.
-        digest: Digest of all that decides the result and the files that it names (`shard`, `layer`): the name, inputs,
+        digest: Digest of all that decides the result and the files that it names (`FILE_RESULTS`): the name, inputs,
             settings and code (see `task_cache`). Empty for a task that is never in the cache.
     """
 
@@ -102,19 +107,29 @@ def run_tasks(
         run: The stage run.
         tasks: What to do; names are unique.
         work: Called with a task's value and the scratch folder; writes what it makes into the folder, atomically, and
-            returns a small JSON result. Must be picklable and depend on its arguments alone.
-        scratch: The folder, seen by all workers; unfinished work of an earlier run may be in it.
+            returns a small JSON result. Must be picklable and depend on its arguments alone. For workers that do not
+            see the project's folder it has `reads(value, scratch)`, the files that a task reads as `FileInfo` relative
+            to that folder, and may have `files()`, paths that every task reads.
+        scratch: The folder; unfinished work of an earlier run may be in it. All workers see it, or, with `store` in
+            `params.yaml`, none (see `task_store`).
 
     Returns:
         The results, in the order of the tasks.
     """
-    assert len({task.name for task in tasks}) == len(tasks), "names of tasks must be unique"
-    waiting = [task for task in tasks if not result_path(scratch, task.name).exists()]
-    with _progress(run, tasks, scratch):
-        if waiting:
-            from pipelines.shared.tasks import DoneTasks
+    from pipelines.shared.task_store import task_store
 
-            run_pipeline(run, lambda pipeline: pipeline | DoneTasks(waiting, work, scratch))
+    assert len({task.name for task in tasks}) == len(tasks), "names of tasks must be unique"
+    store = task_store(run, scratch)
+    if store:
+        store.bring(_waiting(tasks, scratch), scratch)
+    waiting = _waiting(tasks, scratch)
+    transform = _transform(waiting, work, scratch, store) if waiting else None
+    with _progress(run, tasks, scratch, store):
+        if transform:
+            run_pipeline(run, lambda pipeline: pipeline | transform)
+    if store:
+        store.bring(waiting, scratch)
+        store.clear()
     return [json.loads(result_path(scratch, task.name).read_bytes()) for task in tasks]
 
 
@@ -123,19 +138,47 @@ def result_path(scratch: Path, name: str) -> Path:
     return scratch / f"{name}.json"
 
 
+def result_files(result: Mapping[str, Any]) -> list[FileInfo]:
+    """The files that a task's result names."""
+    return [FileInfo(**result[name]) for name in FILE_RESULTS if name in result]
+
+
+def _waiting(tasks: Sequence[Task], scratch: Path) -> list[Task]:
+    """The tasks without a result."""
+    return [task for task in tasks if not result_path(scratch, task.name).exists()]
+
+
+def _transform(
+    waiting: Sequence[Task], work: Callable[[Any, Path], Mapping[str, Any]], scratch: Path, store: "TaskStore | None"
+) -> "beam.PTransform":
+    """What does the tasks; with a store, once all that they read is there."""
+    from pipelines.shared.tasks import DoneTasks, StoredTaskDoFn, TaskDoFn
+
+    if store is None:
+        return DoneTasks(waiting, TaskDoFn(work, scratch))
+    do = StoredTaskDoFn(work, scratch, store, store.offered_to_all(work))
+    return DoneTasks(store.offered(waiting, work, scratch), do)
+
+
 @contextmanager
-def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path) -> Iterator[None]:
+def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path, store: "TaskStore | None") -> Iterator[None]:
     """A bar with counts and time left, driven by the results that appear."""
+    waiting = {task.name for task in _waiting(tasks, scratch)}
+    before = len(tasks) - len(waiting)
 
     def finished() -> int:
-        return sum(result_path(scratch, task.name).exists() for task in tasks)
+        if store is None:
+            return len(tasks) - len(_waiting(tasks, scratch))
+        with suppress(ValueError):  # a bar is no reason to stop
+            return before + len(store.finished() & waiting)
+        return before
 
     done = threading.Event()
-    with progress(total=len(tasks), desc=f"{run.stage} {run.key}", unit="shard", initial=finished()) as bar:
+    with progress(total=len(tasks), desc=f"{run.stage} {run.key}", unit="shard", initial=before) as bar:
 
         def watch() -> None:
-            while not done.wait(POLL_SEC):
-                bar.update(finished() - bar.n)
+            while not done.wait(STORE_POLL_SEC if store else POLL_SEC):
+                bar.update(max(0, finished() - bar.n))
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
@@ -144,4 +187,4 @@ def _progress(run: StageRun, tasks: Sequence[Task], scratch: Path) -> Iterator[N
         finally:
             done.set()
             watcher.join()
-            bar.update(finished() - bar.n)
+            bar.update(max(0, finished() - bar.n))

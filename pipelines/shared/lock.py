@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import digest_file, digest_names, file_digests, write_json
+from pipelines.shared.inputs import bring_file, bring_folder, local_folder
 from pipelines.shared.params import suggestion
+from pipelines.shared.storage import is_url
 
 LOCK_FILE = Path("sources.lock")
 
@@ -24,8 +26,8 @@ class LocalState:
     """What a source reads on this machine.
 
     Attributes:
-        serve: The folder that is served; empty for none.
-        digests: Of that folder and of each list, by path.
+        serve: The folder that is served, the local copy where the setting is a URL; empty for none.
+        digests: Of that folder and of each list, by path or URL.
         served: sha256 of each of the folder's files, by relative name.
     """
 
@@ -34,24 +36,30 @@ class LocalState:
     served: Mapping[str, str] = field(default_factory=dict)
 
 
-def local_state(serve: str, files: tuple[Path, ...]) -> LocalState:
-    """Hash what a source reads on this machine.
+def local_state(serve: str, files: tuple[str, ...]) -> LocalState:
+    """Hash what a source reads on this machine, and what it reads by URL once that has been copied to it.
 
     Raises:
         ValueError: Some of it is missing.
     """
     digests: dict[str, str] = {}
     served: dict[str, str] = {}
-    if serve:
+    if is_url(serve):
+        served = bring_folder(serve)
+    elif serve:
         if not Path(serve).is_dir():
             raise ValueError(f"serve: {serve} is not a folder")
         served = file_digests(Path(serve))
+    if serve:
         digests[serve] = digest_names(served)
-    for path in files:
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist")
-        digests[path.as_posix()] = digest_file(path)
-    return LocalState(serve=serve, digests=digests, served=served)
+    for name in files:
+        if is_url(name):
+            digests[name] = bring_file(name)
+            continue
+        if not Path(name).is_file():
+            raise ValueError(f"{name} does not exist")
+        digests[Path(name).as_posix()] = digest_file(Path(name))
+    return LocalState(serve=local_folder(serve).as_posix() if serve else "", digests=digests, served=served)
 
 
 def lock_entry(state: LocalState, today: datetime.date) -> dict[str, Any]:

@@ -209,6 +209,10 @@ class PackShard:
         count = write_shard(path, tally.seen(self._samples(output, tally.failed)))
         return {"shard": describe(path, scratch, count).as_dict(), **tally.as_dict()}
 
+    def reads(self, output: OutputShard, scratch: Path) -> tuple[FileInfo, ...]:
+        """The input shards."""
+        return tuple(part.shard.inside(part.folder) for part in output.parts)
+
     def _samples(self, output: OutputShard, failed: Counter[str]) -> Iterator[Sample]:
         streams = [_stream(part) for part in output.parts]
         for sample, picks in heapq.merge(*streams, key=lambda item: item[0].key):

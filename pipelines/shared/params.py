@@ -23,6 +23,7 @@ SECTIONS: tuple[str, ...] = (
     "seed",
     "num_threads",
     "beam",
+    "store",
     "crawl",
     "sources",
     "annotate",
@@ -130,6 +131,11 @@ def plugin(package: str, name: str, where: str) -> ModuleType:
             + ", ".join(known)
         )
     return importlib.import_module(f"{package}.{name}")
+
+
+def plugin_files(plugins: Iterable[Any]) -> tuple[Path, ...]:
+    """Files of the project that plug-ins read, each once; a plug-in that reads none need not have `files()`."""
+    return tuple(dict.fromkeys(path for each in plugins for path in getattr(each, "files", tuple)()))
 
 
 def plugin_names(package: str) -> tuple[str, ...]:

@@ -29,9 +29,10 @@ from pipelines.shared.keeping import decide
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.media import MediaError
 from pipelines.shared.memory import REASON, in_batches_that_fit, is_out_of_memory
+from pipelines.shared.params import plugin_files
 from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry
 from pipelines.shared.records import Caption, Sample
-from pipelines.shared.runs import LoadedRun, load_run
+from pipelines.shared.runs import LoadedRun, load_run, run_files
 from pipelines.shared.seeds import derive_seed
 from pipelines.shared.shards import FileInfo, describe, read_shard
 
@@ -107,6 +108,16 @@ class RecaptionShard:
             "failed": failed,
             "audit": self.audit(samples),
         }
+
+    def reads(self, value: dict[str, Any], scratch: Path) -> tuple[FileInfo, ...]:
+        """The shard."""
+        return (FileInfo(**value).inside(self.pack_folder),)
+
+    def files(self) -> tuple[Path, ...]:
+        """Files of the round's models."""
+        own = (self.entry.captioner,) if self.entry.num_candidates else ()
+        runs = dict.fromkeys(path for key in (*own, self.entry.matcher, self.entry.clip) for path in run_files(key))
+        return (*runs, *plugin_files(spec.build() for spec in self.captioners))
 
     def rows(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """Candidates of a batch of samples: the texts that they had, then the new ones, all with scores."""

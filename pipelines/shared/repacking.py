@@ -90,6 +90,11 @@ class RepackShard:
             count = write_shard(path, tally.seen(self._recaptioned(samples, rows, rejected)))
         return {"shard": describe(path, scratch, count).as_dict(), **tally.as_dict(), "rejected": dict(rejected)}
 
+    def reads(self, value: RepackedShard, scratch: Path) -> tuple[FileInfo, ...]:
+        """The pack's shard, and the layer with its captions."""
+        layers = (value.candidates.inside(self.recaption_folder),) if value.candidates else ()
+        return (value.shard.inside(self.pack_folder), *layers)
+
     def _recaptioned(
         self, samples: Iterator[Sample], rows: Sequence[dict[str, Any]], rejected: Counter[str]
     ) -> Iterator[Sample]:

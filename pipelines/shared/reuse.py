@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.shared.files import write_json
 from pipelines.shared.layers import read_layer
-from pipelines.shared.shards import FileInfo, read_shard
+from pipelines.shared.shards import FileInfo, describe, read_shard
 
 logger = logging.getLogger("vignette.crawl")
 
@@ -48,6 +48,15 @@ def reused_rows(scratch: Path, plan: str, name: str) -> Iterator[tuple[dict[str,
             yield from _rows(scratch, FileInfo(**shard), FileInfo(**layer), values["answers"])
         except ValueError as error:
             logger.warning("nothing is taken over from an earlier crawl's shard: %s", error)
+
+
+def reuse_files(scratch: Path, plan: str, name: str) -> tuple[FileInfo, ...]:
+    """The files that `reused_rows` reads for one shard, relative to where the scratch folder's path starts."""
+    path = _path(scratch / plan, name)
+    if not path.exists():
+        return ()
+    files = [FileInfo(**info) for pair in json.loads(path.read_bytes())["files"] for info in pair]
+    return (describe(path, Path(), 0), *(info.inside(scratch) for info in files))
 
 
 def _rows(

@@ -79,6 +79,13 @@ def run_digest(key: str, folder: Path = RUNS) -> str:
     return str(read_run(key, folder)["model_sha256"])
 
 
+def run_files(key: str) -> tuple[Path, ...]:
+    """The files that `load_run` reads: those of the run, and of the runs that it builds on."""
+    base = read_run(key)["base"]
+    own = (RUNS / key / CONFIG_FILE, RUNS / key / WEIGHTS_FILE)
+    return (*own, *run_files(base["key"])) if base else own
+
+
 def require_capabilities(key: str, needed: Collection[str], where: str) -> None:
     """Check what a run's model can do, without loading it.
 

@@ -10,7 +10,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipelines.shared.files import atomic_path, canonical_json, digest_file
@@ -38,6 +38,10 @@ class FileInfo:
     def as_dict(self) -> dict[str, str | int]:
         """Plain values, ready for JSON."""
         return asdict(self)
+
+    def inside(self, folder: Path) -> "FileInfo":
+        """The same file, named from where the path of its manifest's folder starts."""
+        return replace(self, name=(folder / self.name).as_posix())
 
     def check(self, folder: Path) -> Path:
         """The file's path, after its size and sha256 have been compared.

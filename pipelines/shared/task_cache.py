@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import digest_json, link_or_copy, write_json
-from pipelines.shared.jobs import Task, result_path
+from pipelines.shared.jobs import Task, result_files, result_path
 from pipelines.shared.manifests import Counts, total
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import STATE, StageRun
 
-FILE_RESULTS = ("shard", "layer")
 MAX_AGE_DAYS = 90.0
 DEFAULT_GIB = "64"
 logger = logging.getLogger("vignette.cache")
@@ -226,8 +225,3 @@ def max_cache_bytes() -> float:
     if not number >= 0:
         raise ValueError(f"VIGNETTE_CACHE_GIB must be a number from 0, got {text!r}")
     return number * 2**30
-
-
-def result_files(result: Mapping[str, Any]) -> list[FileInfo]:
-    """The files that a task's result names."""
-    return [FileInfo(**result[name]) for name in FILE_RESULTS if name in result]

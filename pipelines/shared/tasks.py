@@ -1,6 +1,7 @@
 """The transforms that do tasks; see `pipelines.shared.jobs.run_tasks`."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,22 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.shared.files import write_json
-from pipelines.shared.jobs import Task, result_path
+from pipelines.shared.jobs import Task, result_files, result_path
+from pipelines.shared.shards import FileInfo
+from pipelines.shared.task_store import StoredTask, TaskStore, workplace
 
+PROCESS = secrets.token_hex(16)  # a worker process that imports this module has another one
 Work = Callable[[Any, Path], Mapping[str, Any]]
 
 
 class DoneTasks(beam.PTransform):
     """From the beginning of a pipeline to the names of the tasks that are done."""
 
-    def __init__(self, tasks: Sequence[Task], work: Work, scratch: Path) -> None:
-        """See `run_tasks`."""
+    def __init__(self, tasks: Sequence[Any], do: beam.DoFn) -> None:
+        """`do` gets the tasks one by one and yields their names."""
         super().__init__()
         self.tasks = tasks
-        self.work = work
-        self.scratch = scratch
+        self.do = do
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Create, spread over the workers, do."""
@@ -29,7 +32,7 @@ class DoneTasks(beam.PTransform):
             begin
             | "CreateTasks" >> beam.Create(list(self.tasks))
             | "SpreadTasks" >> beam.Reshuffle()
-            | "DoTasks" >> beam.ParDo(TaskDoFn(self.work, self.scratch))
+            | "DoTasks" >> beam.ParDo(self.do)
         )
 
 
@@ -60,3 +63,38 @@ class TaskDoFn(beam.DoFn):
         """Yields the task's name when its result is written."""
         write_json(result_path(self.scratch, task.name), self.work(task.value, self.scratch))
         yield task.name
+
+
+class StoredTaskDoFn(beam.DoFn):
+    """Does one task in a folder of the worker's own, and keeps its result and the files that it names in a store."""
+
+    def __init__(self, work: Work, scratch: Path, store: TaskStore, files: Sequence[FileInfo]) -> None:
+        """See `run_tasks`; `files` is what every task reads."""
+        self.work = work
+        self.scratch = scratch
+        self.store = store
+        self.files = files
+        self.made_in = PROCESS
+
+    def setup(self) -> None:
+        """Go to the worker's own folder.
+
+        Raises:
+            ValueError: The runner does tasks in the process of the stage, whose folder must not change.
+        """
+        if self.made_in == PROCESS:
+            raise ValueError(
+                "store: the runner must start worker processes, such as --direct_running_mode=multi_processing"
+            )
+        workplace(self.store).fetch(self.files)
+
+    def process(self, stored: StoredTask) -> Iterator[str]:
+        """Yields the task's name when its result is in the store."""
+        name = stored.task.name
+        with workplace(self.store).holding(stored.reads):
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            result = self.work(stored.task.value, self.scratch)
+            self.store.keep(name, result, self.scratch)
+        for info in result_files(result):
+            (self.scratch / info.name).unlink()
+        yield name

@@ -1,7 +1,6 @@
 """Sources: where samples come from. A source gives links; fetching, judging and storing them is the crawl's work."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.shared.fetch import Fetcher
@@ -26,8 +25,11 @@ class Source(Protocol):
             ValueError: The source cannot be read at all.
         """
 
-    def files(self) -> tuple[Path, ...]:
-        """Local files that the links come from; `sources.lock` notes their digests."""
+    def files(self) -> tuple[str, ...]:
+        """Paths or URLs of files that the links come from; `sources.lock` notes their digests.
+
+        What a URL names is read from its local copy, see `pipelines.shared.inputs`.
+        """
 
     def serves(self) -> str:
-        """Folder that the crawl serves for this source where its entry has no `serve`; empty for none."""
+        """Folder, or its URL, that the crawl serves for this source where its entry has no `serve`; empty for none."""

@@ -8,7 +8,6 @@ import asyncio
 import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.fetch_settings import ROBOT
@@ -49,7 +48,7 @@ class Source:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[str, ...]:
         """None: the pages are read through the fetcher."""
         return ()
 

@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from pipelines.shared.fetch import Fetcher
+from pipelines.shared.inputs import local_file
 from pipelines.shared.records import ORIGINS, Caption, Link
 from pipelines.shared.texts import clean_text
 
@@ -36,8 +37,8 @@ class Config:
     """Settings.
 
     Attributes:
-        path: The list; its ending tells the format: .parquet, .csv, .tsv, .jsonl or .txt. All but Parquet may be
-            compressed (.gz).
+        path: The list, by path or URL (`s3://...`); its ending tells the format: .parquet, .csv, .tsv, .jsonl or .txt.
+            All but Parquet may be compressed (.gz).
         url_column: Column of the URL.
         caption_columns: Columns of captions, best first; an empty cell gives none.
         origin: `web`, or `human` if people wrote the captions for the pictures.
@@ -60,11 +61,11 @@ class Source:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.path = Path(config.path)
+        self.path = local_file(config.path)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[str, ...]:
         """The list."""
-        return (self.path,)
+        return (self.config.path,)
 
     def serves(self) -> str:
         """Nothing: the links lead to the web, or to what the entry's `serve` names."""
@@ -105,9 +106,9 @@ class Source:
                     self._check_columns(reader.fieldnames or ())
                     yield from reader
         except FileNotFoundError as error:
-            raise ValueError(f"{self.path} does not exist") from error
+            raise ValueError(f"{self.config.path} does not exist") from error
         except UNREADABLE as error:
-            raise ValueError(f"{self.path} cannot be read as {kind}: {type(error).__name__}: {error}") from error
+            raise ValueError(f"{self.config.path} cannot be read as {kind}: {type(error).__name__}: {error}") from error
 
     def _parquet_rows(self) -> Iterator[Mapping[str, Any]]:
         with pyarrow.parquet.ParquetFile(self.path) as file:
@@ -119,14 +120,14 @@ class Source:
     def _checked(self, row: Any) -> Mapping[str, Any]:
         if not isinstance(row, Mapping) or self.config.url_column not in row:
             raise ValueError(
-                f"{self.path}: each line must be an object with {self.config.url_column!r}, got {row!r:.80}"
+                f"{self.config.path}: each line must be an object with {self.config.url_column!r}, got {row!r:.80}"
             )
         return row
 
     def _check_columns(self, names: Any) -> None:
         wanted = [self.config.url_column, *self.config.caption_columns]
         if missing := [name for name in wanted if name not in names]:
-            raise ValueError(f"{self.path} has no column {', '.join(missing)}; there are: {', '.join(names)}")
+            raise ValueError(f"{self.config.path} has no column {', '.join(missing)}; there are: {', '.join(names)}")
 
 
 def list_format(path: Path) -> str:

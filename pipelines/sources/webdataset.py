@@ -1,7 +1,8 @@
 """Links into WebDataset shards that others made: pictures or clips with their captions, in tars on this machine.
 
-The crawl serves the shards' folder while it runs and fetches each member over HTTP like any other link, so that the
-same bounds and the same sandboxed decoders hold for them.
+Shards on an object store are copied to this machine first. The crawl serves the shards' folder while it runs and
+fetches each member over HTTP like any other link, so that the same bounds and the same sandboxed decoders hold for
+them.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.guard import SERVED_ORIGIN
+from pipelines.shared.inputs import local_folder
 from pipelines.shared.records import ORIGINS, Caption, Link
 from pipelines.shared.texts import clean_text
 
@@ -26,7 +28,7 @@ class Config:
     """Settings.
 
     Attributes:
-        folder: Where the shards are.
+        folder: Where the shards are: a path, or a URL (`s3://...`) that is copied to this machine.
         shards: Pattern of their names.
         captions: Where captions are, best first: a text member by its extension (`txt`), or a field of the `json`
             member (`json.caption`).
@@ -50,9 +52,9 @@ class Source:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.folder = Path(config.folder)
+        self.folder = local_folder(config.folder)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[str, ...]:
         """None beside the folder that is served."""
         return ()
 
@@ -68,7 +70,7 @@ class Source:
         """
         paths = sorted(self.folder.glob(self.config.shards))
         if not paths:
-            raise ValueError(f"{self.folder} has no shards {self.config.shards}")
+            raise ValueError(f"{self.config.folder} has no shards {self.config.shards}")
         for path in paths:
             shard = path.relative_to(self.folder).as_posix()
             for members, captions in self._samples(path):

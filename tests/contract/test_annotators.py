@@ -3,6 +3,7 @@
 import importlib
 import pickle
 from dataclasses import fields
+from pathlib import Path
 
 import pyarrow
 import pytest
@@ -20,6 +21,12 @@ NEEDS_FILES = {
     "frame_text_score",
     "match_score",
 }  # their own tests write the files
+FILE_SETTINGS = {
+    "aesthetic": {"weights": "w.safetensors", "head": "h.pt"},
+    "caption_perplexity": {"model": "m.arpa"},
+    "clip_score": {"weights": "w.safetensors"},
+    "frame_text_score": {"weights": "w.safetensors"},
+}
 QUICK = {"image_text": {"min_side_px": 64}}
 
 
@@ -79,6 +86,21 @@ def test_settings_can_be_sent_to_a_worker(module):
         return
     config = module.Config()
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_files_of_the_project_are_named(module, tmp_path, monkeypatch):
+    """Workers that do not see the project's folder get what `files` names."""
+    name = module.__name__.rpartition(".")[2]
+    assert hasattr(module.Annotator, "files") == (name in NEEDS_FILES)
+    if name not in FILE_SETTINGS:
+        return
+    monkeypatch.chdir(tmp_path)
+    for file in FILE_SETTINGS[name].values():
+        (tmp_path / file).touch()
+    others = {"model": "ViT-B-32", "sha256": "0" * 64, "head_sha256": "0" * 64}
+    known = {field.name for field in fields(module.Config)}
+    settings = {key: value for key, value in others.items() if key in known} | FILE_SETTINGS[name]
+    assert module.Annotator(module.Config(**settings)).files() == tuple(map(Path, FILE_SETTINGS[name].values()))
 
 
 def test_columns_of_all_annotators_are_unique():

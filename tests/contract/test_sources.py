@@ -67,7 +67,7 @@ def test_protocol(name: str, settings: dict) -> None:
     assert hasattr(module.Config, "__slots__") and module.Config.__doc__ and module.__doc__
     source = module.Source(module.Config(**settings[name]))
     assert inspect.isasyncgenfunction(source.links), "links are a stream"
-    assert all(isinstance(path, Path) and path.is_file() for path in source.files())
+    assert all(isinstance(path, str) and Path(path).is_file() for path in source.files())
 
 
 @pytest.mark.parametrize("name", NAMES)

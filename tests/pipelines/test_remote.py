@@ -1,18 +1,13 @@
 """A build goes to a DVC remote and comes back elsewhere, where it verifies without any stage being run."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.pipelines.crawl_site import digests
 from tests.pipelines.small_job import command, commit, write_project
-
-BUCKET = "vignette"
-ACCOUNT = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +15,6 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = write_project(tmp_path_factory.mktemp("remote") / "project")
     command(project, "dvc", "repro", "--quiet", "annotate@emoji")
     return project
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URL of an S3 server in this process, which has an empty bucket."""
-    for name, value in {**ACCOUNT, "AWS_EC2_METADATA_DISABLED": "true"}.items():
-        monkeypatch.setenv(name, value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    try:
-        boto3.client("s3", endpoint_url=url).create_bucket(Bucket=BUCKET)
-        yield url
-    finally:
-        server.stop()
 
 
 def push(build: Path, folder: Path, remote: str, **settings: str) -> Path:
@@ -66,9 +46,9 @@ def test_a_folder(build: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "remote")
 
 
-def test_an_s3_bucket(build: Path, tmp_path: Path, s3: str) -> None:
-    project = push(build, tmp_path, f"s3://{BUCKET}/builds", endpointurl=s3)
-    stored = boto3.client("s3", endpoint_url=s3).list_objects_v2(Bucket=BUCKET)["Contents"]
+def test_an_s3_bucket(build: Path, tmp_path: Path, s3: str, s3_server: str) -> None:
+    project = push(build, tmp_path, f"{s3}/builds", endpointurl=s3_server)
+    stored = boto3.client("s3").list_objects_v2(Bucket=s3.removeprefix("s3://"))["Contents"]
     files = [path for path in (project / "data").rglob("*") if path.is_file()]
     assert len(stored) >= len(files) and all(each["Key"].startswith("builds/") for each in stored)
     pull(project, tmp_path)

@@ -136,6 +136,10 @@ def test_wrong_files_and_models_are_refused(tiny: dict[str, Any], monkeypatch: p
             Captioner(Config(**{**tiny, **change})).caption(inputs(1))
 
 
+def test_files_of_the_project_are_named(tiny: dict[str, Any]) -> None:
+    assert Captioner(Config(**tiny)).files() == (Path(tiny["weights"]),)
+
+
 @pytest.mark.parametrize(
     "change,message",
     [

@@ -8,7 +8,7 @@ import torch
 from models.shared.packaged import text_tower
 from pipelines.captioners import CaptionerInput
 from pipelines.captioners.hugging_face import Captioner, Config, load_model
-from pipelines.shared.files import digest_tree
+from pipelines.shared.files import digest_tree, file_digests
 from tests.pipelines.builders import drawing
 
 transformers = pytest.importorskip("transformers")
@@ -133,6 +133,11 @@ def test_another_folder_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="has no image-to-text model that can be read"):
         texts(Config(folder=str(tmp_path), sha256=digest_tree(tmp_path)), inputs(1))
+
+
+def test_files_of_the_project_are_named(tiny: dict[str, Any]) -> None:
+    named = {path.relative_to(tiny["folder"]).as_posix() for path in Captioner(Config(**tiny)).files()}
+    assert named == set(file_digests(Path(tiny["folder"]))) and "config.json" in named
 
 
 def test_settings_are_checked() -> None:

@@ -1,6 +1,7 @@
 """Settings of the crawl as `params.yaml` gives them."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_contact_is_needed_to_leave_this_machine() -> None:
     served = fetch_settings(CrawlSettings(), SourceEntry(), 4321)
     assert served.guard.only_served and served.guard.served_port == 4321
     remote = fetch_settings(CrawlSettings(contact="a@b.c"), SourceEntry(delay_sec=2.0), None)
-    assert not remote.guard.only_served and remote.delay_sec == 2.0 and remote.pace_folder.is_absolute()
+    assert not remote.guard.only_served and remote.delay_sec == 2.0 and remote.pace_folder == Path(".vignette/pace")
 
 
 def test_settings_travel_to_workers() -> None:

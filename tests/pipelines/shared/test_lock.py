@@ -3,10 +3,12 @@
 import datetime
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipelines.shared.files import digest_file, digest_tree
 from pipelines.shared.lock import LOCK_FILE, LocalState, check_lock, local_state, lock_entry, read_lock, write_lock
+from pipelines.shared.storage import RemoteFolder
 
 DAY = datetime.date(2030, 1, 2)
 
@@ -24,7 +26,7 @@ def entry(serve: str, *files: str) -> dict:
 
 
 def state(serve: str, *files: str) -> LocalState:
-    return local_state(serve, tuple(map(Path, files)))
+    return local_state(serve, files)
 
 
 def test_entries() -> None:
@@ -33,6 +35,24 @@ def test_entries() -> None:
     listed = entry("", "list.csv")
     assert listed["day"] == "2030-01-02" and set(listed["local"]) == {"list.csv"}
     assert entry("") == {"local": {}, "day": "2030-01-02"}
+
+
+def test_what_is_behind_urls_is_noted_like_what_is_here() -> None:
+    """Under the URL; the copy is served."""
+    fsspec.filesystem("memory").store.clear()
+    store = RemoteFolder("memory://inputs")
+    store.upload(Path("site/x.html"), "site/x.html")
+    store.upload(Path("list.csv"), "list.csv")
+    here, there = state("site", "list.csv"), state("memory://inputs/site", "memory://inputs/list.csv")
+    assert there.digests == {f"memory://inputs/{name}": digest for name, digest in here.digests.items()}
+    assert there.served == here.served and Path(there.serve, "x.html").read_text() == "x"
+    write_lock({"web": lock_entry(there, DAY)})
+    assert check_lock("web", state("memory://inputs/site", "memory://inputs/list.csv"))
+    Path("list.csv").write_text("another")
+    store.upload(Path("list.csv"), "list.csv")
+    with pytest.raises(ValueError, match=r"memory://inputs/list.csv changed since sources.lock was written"):
+        check_lock("web", state("memory://inputs/site", "memory://inputs/list.csv"))
+    fsspec.filesystem("memory").store.clear()
 
 
 def test_state_of_a_folder() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.shared.manifests import read_manifest
-from pipelines.shared.reuse import reused_rows, write_reuse
+from pipelines.shared.reuse import reuse_files, reused_rows, write_reuse
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA
 from tests.pipelines.builders import Item, captions, drawing, encoded, key_of, picture_item, write_crawl
@@ -35,10 +35,12 @@ def test_rows_and_bytes(files: tuple[FileInfo, FileInfo]) -> None:
     row, media = found[GOOD]
     assert (row["etag"], row["width"], media) == ('"2"', 64, encoded(drawing(0)))
     assert found[LOST][0]["reason"] == "http_404" and found[LOST][1] is None
+    names = {info.check(Path()).as_posix() for info in reuse_files(DATA / "crawl" / "web", "plan", "x")}
+    assert names == {f"data/crawl/web/{name}" for name in ("plan/x.reuse.json", files[0].name, files[1].name)}
 
 
 def test_nothing_laid_out(files: tuple[FileInfo, FileInfo]) -> None:
-    assert taken() == {}
+    assert taken() == {} and reuse_files(DATA / "crawl" / "web", "plan", "x") == ()
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -10,7 +10,15 @@ import models
 from models.vae import Config, Model
 from pipelines.shared import runs
 from pipelines.shared.files import digest_file, write_json
-from pipelines.shared.runs import load_bases, load_run, own_weights, require_capabilities, run_digest, tied_names
+from pipelines.shared.runs import (
+    load_bases,
+    load_run,
+    own_weights,
+    require_capabilities,
+    run_digest,
+    run_files,
+    tied_names,
+)
 
 PLUGINS = Path(__file__).parent / "training/plugins"
 SIZES = {"image_px": 8, "width": 8, "channel_multipliers": [1, 2], "num_groups": 4, "latent_channels": 2}
@@ -74,6 +82,8 @@ def test_bases_are_built_and_checked(write_run):
     loaded = load_run("above", "cpu").model
     assert torch.equal(loaded.below.module.encoder.weight, base.encoder.weight)
     assert torch.equal(loaded.head.weight, stacked.head.weight)
+    names = ("config.json", "model.safetensors")
+    assert run_files("above") == tuple(Path("runs", key, name) for key in ("above", "below") for name in names)
     base.encoder.weight.data.add_(1)
     write_json(Path("runs/below/config.json"), {**json.loads(Path("runs/below/config.json").read_text())})
     save_file(own_weights(base), "runs/below/model.safetensors")

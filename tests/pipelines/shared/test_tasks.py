@@ -8,7 +8,9 @@ import pytest
 
 from pipelines.shared.jobs import Task, beam_options, local_runner, run_tasks
 from pipelines.shared.stage import StageRun
-from pipelines.shared.tasks import TaskDoFn
+from pipelines.shared.storage import RemoteFolder
+from pipelines.shared.task_store import TaskStore
+from pipelines.shared.tasks import StoredTaskDoFn, TaskDoFn
 
 IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -67,3 +69,11 @@ def test_a_worker_without_the_folder_says_so(tmp_path: Path, monkeypatch: pytest
     project.rmdir()
     with pytest.raises(ValueError, match="a worker does not see the folder"):
         worker.setup()
+
+
+def test_a_worker_of_a_store_leaves_the_stage_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    worker = StoredTaskDoFn(double, Path("scratch"), TaskStore(RemoteFolder("memory://x"), "scratch/t/k/0"), ())
+    with pytest.raises(ValueError, match="store: the runner must start worker processes"):
+        worker.setup()
+    assert Path.cwd() == tmp_path

@@ -10,9 +10,18 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+import yaml
 
+from pipelines import crawl
+from pipelines.refresh import refresh
+from pipelines.shared.lock import read_lock
+from pipelines.shared.manifests import read_manifest
+from pipelines.shared.params import load_params
 from pipelines.shared.records import Link
+from pipelines.shared.stage import StageRun
+from pipelines.shared.storage import RemoteFolder
 from pipelines.sources.url_list import Config, Source
+from tests.pipelines.crawl_site import still
 
 ROWS = [
     {"url": "http://a.com/1.jpg", "caption": "one, two", "alt": "eins"},
@@ -123,7 +132,7 @@ def test_config() -> None:
         Config(path="links.xlsx")
     with pytest.raises(ValueError, match="origin must be one of"):
         Config(path="links.csv", origin="bot")
-    assert Source(Config(path="links.csv.gz")).files() == (Path("links.csv.gz"),)
+    assert Source(Config(path="links.csv.gz")).files() == ("links.csv.gz",)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -147,3 +156,25 @@ def test_lists_are_streamed(tmp_path: Path, kind: str) -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 4 << 20, "all rows at once would take 7 MB"
+
+
+def test_a_list_on_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: str) -> None:
+    """Its links are fetched like all others: one into the store is refused."""
+    monkeypatch.chdir(tmp_path)
+    Path("site").mkdir()
+    Path("site/0.png").write_bytes(still(0))
+    rows = ["url,caption", "http://localhost/0.png,a picture", f"{s3}/lists/0.png,a picture in the bucket"]
+    Path("links.csv").write_text("\n".join(rows))
+    for name in ("links.csv", "site/0.png"):
+        RemoteFolder(f"{s3}/lists").upload(Path(name), Path(name).name)
+    made = []
+    for path in ("links.csv", f"{s3}/lists/links.csv"):
+        source = {"module": "url_list", "path": path, "serve": "site"}
+        Path("params.yaml").write_text(yaml.safe_dump({"sources": {"mine": source}}))
+        refresh()
+        options = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+        crawl.run(StageRun(stage="crawl", key="mine", params=load_params(), beam_options=options))
+        made.append(read_manifest(Path("data/crawl/mine")))
+    assert (made[0].shards, made[0].layers) == (made[1].shards, made[1].layers)
+    assert made[1].counts.rejected == {"url_refused": 1} and made[1].counts.kept == 1
+    assert set(read_lock()["mine"]["local"]) == {"site", f"{s3}/lists/links.csv"}

@@ -16,11 +16,13 @@ from PIL import Image
 from pipelines import crawl
 from pipelines.refresh import refresh
 from pipelines.shared.layers import read_layer
-from pipelines.shared.manifests import read_manifest
+from pipelines.shared.lock import read_lock
+from pipelines.shared.manifests import Manifest, read_manifest
 from pipelines.shared.params import load_params
 from pipelines.shared.records import Link
 from pipelines.shared.shards import read_shard
 from pipelines.shared.stage import StageRun
+from pipelines.shared.storage import RemoteFolder
 from pipelines.sources.webdataset import Config, Source
 
 
@@ -105,6 +107,15 @@ def test_config(values: dict[str, object]) -> None:
         Config(folder="x", **values)
 
 
+def crawled(folder: str) -> Manifest:
+    source = {"module": "webdataset", "folder": folder, "captions": ["txt", "json.caption"]}
+    Path("params.yaml").write_text(yaml.safe_dump({"sources": {"mine": source}}))
+    refresh()
+    options = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+    crawl.run(StageRun(stage="crawl", key="mine", params=load_params(), beam_options=options))
+    return read_manifest(Path("data/crawl/mine"))
+
+
 def test_through_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine").mkdir()
@@ -113,15 +124,29 @@ def test_through_the_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         {"1.png": png("red"), "1.txt": b"a red one", "2.png": b"no picture", "2.txt": b"broken", "./3.png": png("blue")}
         | {"./3.json": json.dumps({"caption": "a blue one"}).encode()},
     )
-    source = {"module": "webdataset", "folder": "mine", "captions": ["txt", "json.caption"]}
-    Path("params.yaml").write_text(yaml.safe_dump({"sources": {"mine": source}}))
-    refresh()
-    options = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
-    crawl.run(StageRun(stage="crawl", key="mine", params=load_params(), beam_options=options))
-    out = Path("data/crawl/mine")
-    manifest = read_manifest(out)
+    manifest, out = crawled("mine"), Path("data/crawl/mine")
     rows = {row["url"]: row for info in manifest.layers for row in read_layer(out, info).to_pylist()}
     samples = [sample for info in manifest.shards for sample in read_shard(out, info)]
     assert sorted(sample.captions[0].text for sample in samples) == ["a blue one", "a red one"]
     assert {sample.media for sample in samples} == {png("red"), png("blue")}
     assert rows["http://localhost/a.tar/2.png"]["reason"] == "type_refused"
+
+
+def test_shards_on_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: str) -> None:
+    """The shards and layers of a crawl of the same folder on this machine."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine/deep").mkdir(parents=True)
+    for number, colour in enumerate(["red", "green", "blue"]):
+        path = Path("mine", "deep" if number else "", f"{number}.tar")
+        write_tar(path, {f"{number}.png": png(colour), f"{number}.txt": colour.encode()})
+        RemoteFolder(f"{s3}/theirs").upload(path, path.relative_to("mine").as_posix())
+    here, there = crawled("mine"), crawled(f"{s3}/theirs")
+    assert (there.shards, there.layers, there.counts) == (here.shards, here.layers, here.counts)
+    assert here.counts.kept == 1, "the pattern is that of the folder itself"
+    assert list(read_lock()["mine"]["local"]) == [f"{s3}/theirs"]
+    write_tar(Path("more.tar"), {"9.png": png("white"), "9.txt": b"more"})
+    RemoteFolder(f"{s3}/theirs").upload(Path("more.tar"), "more.tar")
+    with pytest.raises(ValueError, match=rf"{s3}/theirs changed since sources.lock was written"):
+        options = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+        crawl.run(StageRun(stage="crawl", key="mine", params=load_params(), beam_options=options))
+    assert crawled(f"{s3}/theirs").counts.kept == 2
