@@ -89,14 +89,14 @@ def cluster(project: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def start(project: Path, cluster: Any) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
-    """Starts a stage on the cluster; it ends with the test."""
+def start(project: Path, cluster: Any) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a stage on the cluster, in the project's folder if no other is given; it ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def stage(name: str, key: str) -> subprocess.Popen[str]:
+    def stage(name: str, key: str, folder: Path = project) -> subprocess.Popen[str]:
         words = ["python3", "-m", f"pipelines.{name}", key, *cluster.options]
         surroundings = {**environment(), "VIGNETTE_NO_CACHE": "1"}
-        process = subprocess.Popen(words, cwd=project, env=surroundings, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(words, cwd=folder, env=surroundings, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
 
@@ -157,7 +157,7 @@ def test_nothing_is_left_of_a_command_that_is_ended(tmp_path: Path) -> None:
 
 
 def test_every_data_stage_has_the_bytes_of_a_local_build(
-    project: Path, local: Path, cluster: Any, start: Callable[[str, str], subprocess.Popen[str]]
+    project: Path, local: Path, cluster: Any, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     for stage, key in STAGES:
         ended(start(stage, key))
@@ -171,7 +171,7 @@ def test_every_data_stage_has_the_bytes_of_a_local_build(
     ("of", "name"), [("worker-0", "CoarseGrainedExecutorBackend"), ("pool", "apache_beam.runners.worker.sdk_worker")]
 )
 def test_a_killed_process_changes_nothing(
-    of: str, name: str, project: Path, local: Path, cluster: Any, start: Callable[[str, str], subprocess.Popen[str]]
+    of: str, name: str, project: Path, local: Path, cluster: Any, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """`kill -9` of an executor, or of a Python worker, when the first shards of a crawl are made."""
     log = cluster.processes.folder / "job-server.log"
@@ -185,3 +185,18 @@ def test_a_killed_process_changes_nothing(
     ended(process)
     assert log.read_text().count("Lost task") > already, "it was killed in the middle of its work"
     assert digests(project / "data/crawl/clipart") == digests(local / "data/crawl/clipart")
+
+
+def test_a_store_in_the_place_of_the_folder(
+    local: Path, cluster: Any, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Workers get and give files through a store alone, each in a folder of its own."""
+    stage = tmp_path / "stage"
+    shutil.copytree(local, stage, ignore=shutil.ignore_patterns("data", ".vignette"))
+    params = yaml.safe_load((stage / "params.yaml").read_text())
+    (stage / "params.yaml").write_text(yaml.safe_dump({**params, "store": f"file://{tmp_path}/store"}, sort_keys=False))
+    for name in ("crawl", "annotate"):
+        ended(start(name, "clipart", stage))
+        assert digests(stage / "data" / name / "clipart") == digests(local / "data" / name / "clipart")
+    stored = digests(tmp_path / "store")
+    assert stored and all(path.startswith("files/") and path.endswith(sha256) for path, sha256 in stored.items())
