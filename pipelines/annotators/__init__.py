@@ -58,7 +58,7 @@ class Annotator(Protocol):
         num_frames: Optional: frames of a clip that it wants, one of `FRAME_COUNTS`; none without it.
 
     One that reads files of the project names them by a method `files() -> tuple[Path, ...]`, for workers that do not
-    see the project's folder.
+    see the project's folder. One that runs a model loads it by a method `load() -> None`, once per process.
     """
 
     columns: Mapping[str, str]

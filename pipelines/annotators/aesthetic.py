@@ -79,6 +79,12 @@ class Annotator:
         """The weights of the CLIP and of the head."""
         return Path(self.config.weights), Path(self.config.head)
 
+    def load(self) -> None:
+        """Load the CLIP and the head."""
+        config = self.config
+        load_clip(config.model, config.weights, config.sha256, config.device)
+        load_head(config.head, config.head_sha256)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample."""
         config = self.config

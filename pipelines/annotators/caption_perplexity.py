@@ -63,6 +63,10 @@ class Annotator:
         """The model."""
         return (Path(self.config.model),)
 
+    def load(self) -> None:
+        """Load the model."""
+        load_model(self.config.model, self.config.sha256)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Perplexities of each sample's captions."""
         model = load_model(self.config.model, self.config.sha256)

@@ -53,6 +53,11 @@ class Annotator:
         """The weights."""
         return (Path(self.config.weights),)
 
+    def load(self) -> None:
+        """Load the model."""
+        config = self.config
+        load_clip(config.model, config.weights, config.sha256, config.device)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions."""
         texts = [caption.text for sample in samples for caption in sample.captions]

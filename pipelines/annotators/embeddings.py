@@ -48,6 +48,13 @@ class Annotator:
         if config.captions:
             self.columns["caption_embedding"] = "list<binary>"
 
+    def load(self) -> None:
+        """Load the towers."""
+        if self.config.images:
+            load_image_tower()
+        if self.config.captions:
+            load_text_tower()
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Vectors of each sample; one sample after another, so that no bit of them depends on the batch."""
         return [self._vectors(sample) for sample in samples]

@@ -58,6 +58,11 @@ class Annotator:
         """The weights."""
         return (Path(self.config.weights),)
 
+    def load(self) -> None:
+        """Load the model."""
+        config = self.config
+        load_clip(config.model, config.weights, config.sha256, config.device)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions; the frames of a clip are a batch."""
         return [{self.config.column: self._scores(sample)} for sample in samples]

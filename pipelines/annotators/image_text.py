@@ -72,6 +72,10 @@ class Annotator:
             packaged_path(PACKAGE, file, EXTRA)
         self.config = config
 
+    def load(self) -> None:
+        """Load the networks."""
+        load_reader(self.config.min_confidence)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Text in each sample's picture or middle frame."""
         return [self._values(sample.image) for sample in samples]

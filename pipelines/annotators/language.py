@@ -47,6 +47,10 @@ class Annotator:
         packaged_path(PACKAGE, FILE, EXTRA)
         self.config = config
 
+    def load(self) -> None:
+        """Load the model."""
+        load_model()
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Languages of each sample's captions."""
         rows = []

@@ -57,6 +57,10 @@ class Annotator:
         """The run's."""
         return run_files(self.config.run)
 
+    def load(self) -> None:
+        """Load the model."""
+        loaded(self.config.run, self.config.sha256, self.config.device)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample's captions."""
         import torch

@@ -70,6 +70,10 @@ class Annotator:
         packaged_path(PACKAGE, FILE, EXTRA)
         self.config = config
 
+    def load(self) -> None:
+        """Load the model."""
+        packaged_network(PACKAGE, FILE, SHA256, EXTRA)
+
     def annotate(self, samples: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
         """Scores of each sample."""
         rows = []

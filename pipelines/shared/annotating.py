@@ -140,6 +140,17 @@ class AnnotateShard:
         """Files that the annotators read, whatever the shard."""
         return plugin_files(spec.build() for spec in self.specs)
 
+    @property
+    def has_models(self) -> bool:
+        """Whether an annotator runs a model."""
+        return any(hasattr(spec.build(), "load") for spec in self.specs)
+
+    def load(self) -> None:
+        """Load the annotators' models, which the process keeps."""
+        for spec in self.specs:
+            if load := getattr(spec.build(), "load", None):
+                load()
+
 
 def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator]) -> list[dict[str, Any]]:
     """A row per sample, in order; at most the largest batch of decoded pictures is held."""

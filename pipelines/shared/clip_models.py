@@ -4,9 +4,7 @@ Source: Radford et al. 2021, arXiv:2103.00020. Weights are a local safetensors f
 settings, so that the settings stand for the scores. Mean and deviation of the pixels are those that open_clip states
 for the architecture's published weights (`metrics/shared/clip_tower.py` says why a file alone does not tell).
 
-A model is loaded once per process, on first use, and kept. Beam's RunInference would do the same; but its own batches
-are cut by the clock, and with batches of one's own (`with_no_batching`) each model is a branch of the pipeline, whose
-values have to be joined again by sample.
+A model is loaded once per process and kept.
 """
 
 import re

@@ -109,7 +109,8 @@ def run_tasks(
         work: Called with a task's value and the scratch folder; writes what it makes into the folder, atomically, and
             returns a small JSON result. Must be picklable and depend on its arguments alone. For workers that do not
             see the project's folder it has `reads(value, scratch)`, the files that a task reads as `FileInfo` relative
-            to that folder, and may have `files()`, paths that every task reads.
+            to that folder, and may have `files()`, paths that every task reads. Work that `has_models` loads
+            them by `load()` and is done by Beam's `RunInference` (see `inference`).
         scratch: The folder; unfinished work of an earlier run may be in it. All workers see it, or, with `store` in
             `params.yaml`, none (see `task_store`).
 

@@ -119,6 +119,19 @@ class RecaptionShard:
         runs = dict.fromkeys(path for key in (*own, self.entry.matcher, self.entry.clip) for path in run_files(key))
         return (*runs, *plugin_files(spec.build() for spec in self.captioners))
 
+    @property
+    def has_models(self) -> bool:
+        """Always: those that write and those that judge."""
+        return True
+
+    def load(self) -> None:
+        """Load the models of the round, which the process keeps."""
+        own = (self.entry.captioner,) if self.entry.num_candidates else ()
+        for key in (*own, self.entry.matcher, self.entry.clip):
+            loaded(key, self.entry.device)
+        for spec in self.captioners:
+            built(spec)
+
     def rows(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """Candidates of a batch of samples: the texts that they had, then the new ones, all with scores."""
         errors: dict[str, str] = {}

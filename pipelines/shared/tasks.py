@@ -20,7 +20,7 @@ Work = Callable[[Any, Path], Mapping[str, Any]]
 class DoneTasks(beam.PTransform):
     """From the beginning of a pipeline to the names of the tasks that are done."""
 
-    def __init__(self, tasks: Sequence[Any], do: beam.DoFn) -> None:
+    def __init__(self, tasks: Sequence[Any], do: "TaskDoFn | StoredTaskDoFn") -> None:
         """`do` gets the tasks one by one and yields their names."""
         super().__init__()
         self.tasks = tasks
@@ -32,8 +32,15 @@ class DoneTasks(beam.PTransform):
             begin
             | "CreateTasks" >> beam.Create(list(self.tasks))
             | "SpreadTasks" >> beam.Reshuffle()
-            | "DoTasks" >> beam.ParDo(self.do)
+            | "DoTasks" >> self._doing()
         )
+
+    def _doing(self) -> beam.PTransform:
+        if not getattr(self.do.work, "has_models", False):
+            return beam.ParDo(self.do)
+        from pipelines.shared.inference import DoWithModels  # seconds of imports, for those that need them
+
+        return DoWithModels(self.do)
 
 
 class TaskDoFn(beam.DoFn):

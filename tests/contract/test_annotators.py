@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.annotating import arrow_type
+from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.params import plugin_names
 from tests.pipelines.builders import captions, drawing
 
@@ -110,3 +111,11 @@ def test_columns_of_all_annotators_are_unique():
             plugin = importlib.import_module(f"pipelines.annotators.{name}")
             names += list(plugin.Annotator(plugin.Config()).columns)
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_loads_a_model_says_so(name):
+    """Whatever keeps a model for the life of the process can be told to load it before the first task."""
+    plugin = importlib.import_module(f"pipelines.annotators.{name}")
+    keeps_one = any(isinstance(value, LoadedOnce) for value in vars(plugin).values())
+    assert hasattr(plugin.Annotator, "load") == keeps_one
