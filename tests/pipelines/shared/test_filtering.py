@@ -75,13 +75,12 @@ def shards(tmp_path, monkeypatch):
     from pipelines.annotate import run
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pipelines.annotate.MAX_FAILED_FRAC", 1.0)
     items = [picture_item(f"p{i}", drawing(i), captions("one", "two words", f"{'x ' * i}")) for i in range(5)]
     items += [Item(name="bad", media=b"\x89PNG\r\n\x1a\nrubbish", size=(9, 9), captions=captions("a"))]
     items += [Item(name=name, reason=name) for name in ("deadline", "optout:noai", "no_caption")]
     items += [picture_item("human", drawing(9), captions("A Red-Fox!", "!!", origin="human"))]
     write_crawl("web", items, samples_per_shard=5)
-    run(stage_run("annotate", "web", {"sources": {"web": {}}}))
+    run(stage_run("annotate", "web", {"sources": {"web": {}}, "annotate": {"max_failed_frac": 1.0}}))
     return source_layers("web")[0]
 
 
