@@ -38,14 +38,15 @@ def finish(folder: Path, module: str = "pipelines.shared.worker") -> subprocess.
         env={"PYTHONPATH": f"{ROOT}:{folder}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
 def test_a_worker_that_is_killed_ends_the_job_and_no_work_is_lost(tmp_path: Path) -> None:
     done = finish(tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: Worker subprocess exited with return code ")
+    # the last line, or in the log above gRPC's error where Beam hears of the broken channel first
+    assert "Worker subprocess exited with return code " in done.stderr
     assert "Error closing worker_handler" not in done.stderr
     kept = {path.stem: path.stat().st_mtime_ns for path in tmp_path.glob("?.json")}
     assert kept and "3" not in kept
