@@ -25,6 +25,7 @@ COMMANDS = {
     "record": "append the present scores to the leaderboard's history",
     "frequencies": "freeze how common n-grams are in a pack's captions, for CIDEr-D",
     "replay": "compute a row of the leaderboard again and compare it to the last bit",
+    "reproduced": "say whether the build came out as the one that is committed",
     "verify": "hash everything again and compare with the manifests",
     "export": "copy a finished folder to an object store, and compare",
     "explain": "tell one sample's life from URL to captions",

@@ -17,6 +17,7 @@ from pipelines.scale import scale_names, switch
 from pipelines.shared.lock import read_lock
 from pipelines.shared.params import load_params
 from pipelines.shared.reporting.leaderboard import named, shown
+from pipelines.shared.reproducing import outcome_line
 from pipelines.shared.stage import one_line_errors
 from pipelines.shared.storage import is_url
 
@@ -80,7 +81,7 @@ def main() -> None:
         changed += repro(jobs)
         minutes, seconds = divmod(round(time.monotonic() - start), 60)
         state = f"Done in {minutes} min {seconds} s." if changed else f"Everything is up to date ({seconds} s)."
-        sys.stdout.write(f"\n{leaderboard_top()}\n\n{state} Report: {REPORT / 'index.html'}\n")
+        sys.stdout.write(f"\n{leaderboard_top()}\n\n{outcome_line()}\n{state} Report: {REPORT / 'index.html'}\n")
 
 
 if __name__ == "__main__":

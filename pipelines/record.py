@@ -1,14 +1,18 @@
 """Command `record`: append the present scores to the leaderboard's history, `scores/records.jsonl`.
 
-What is already recorded is not recorded again, and nothing is taken away. `demo` and `retrain` do it by themselves.
+What is already recorded is not recorded again, and nothing is taken away. Where the build is not the one that git has
+at HEAD, or this is another machine than that one's, how they compare is kept beside it, in `scores/build/`: the report
+reads it from there, as it reads no git and looks at no machine. `demo` and `retrain` do it by themselves.
 """
 
 import argparse
 import datetime
 import sys
 
+from pipelines.shared.machine import machine_facts
 from pipelines.shared.params import load_params
 from pipelines.shared.recording import RECORDS, append_records
+from pipelines.shared.reproducing import keep_comparison
 from pipelines.shared.stage import RUNS, SCORES, TIMINGS, one_line_errors, single_run
 
 
@@ -22,7 +26,9 @@ def record() -> int:
     evaluations = sorted([*params["evaluations"], *(params.get("references") or {})])
     today = datetime.datetime.now(datetime.UTC).date()
     with single_run("record"):
-        return append_records(SCORES, TIMINGS, RUNS, evaluations, today)
+        count = append_records(SCORES, TIMINGS, RUNS, evaluations, today, machine_facts())
+        keep_comparison(SCORES)
+    return count
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from pipelines.shared.reporting.orderings import orderings
 from pipelines.shared.reporting.packs import pack_facts, pack_keys, pack_licences
 from pipelines.shared.reporting.page import data_block, render
 from pipelines.shared.reporting.pairs import paired_differences
+from pipelines.shared.reporting.reproduction import reproduction
 from pipelines.shared.reporting.settings import ReportEntry
 from pipelines.shared.reporting.standing import standings
 from pipelines.shared.reporting.tables import tables
@@ -76,6 +77,7 @@ def run(params: Mapping[str, Any]) -> None:
         "breakdowns": [
             each for board in boards for each in breakdowns(board.group, settings.columns, EVALUATED, resampling)
         ],
+        "reproduction": reproduction(SCORES),
         "histories": histories(records, models, settings.columns),
         "rounds": recaption_rounds(DATA, params.get("recaptions") or {}, settings.num_caption_examples),
         "cards": model_cards(DATA, RUNS, {key: each.document for key, each in models.items()}),

@@ -23,6 +23,7 @@ from typing import IO
 from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.files import write_bytes
 from pipelines.shared.programs import find_dvc, said
+from pipelines.shared.reproducing import outcome_line
 from pipelines.shared.stage import STATE, one_line_errors, single_run
 
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
@@ -249,7 +250,8 @@ def main() -> None:
         if arguments.jobs < 1:
             raise ValueError(f"--jobs must be at least 1, got {arguments.jobs}")
         count = repro(arguments.jobs)
-        sys.stdout.write(f"{count} stages run.\n" if count else "Everything is up to date.\n")
+        state = f"{count} stages run." if count else "Everything is up to date."
+        sys.stdout.write(f"{state}\n{outcome_line()}\n")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,19 @@ def test_the_other_sections(built: tuple[Path, dict[str, Any]]) -> None:
     assert sorted(path.name for path in (built[0] / "cards").iterdir()) == ["first.md", "second.md", "third.md"]
 
 
+def test_what_was_reproduced(built: tuple[Path, dict[str, Any]]) -> None:
+    page = Page((built[0] / "index.html").read_text())
+    assert f"Not reproduced {visible(world.HOSTILE)}" in page.text
+    assert "crawl@site: fault; data/crawl/site (1 of 2 files: shard)" in page.text
+    assert "filter@base: follows, from crawl@site" in page.text
+    assert "train@first: changed, code: 0.py, code: 1.py, code: 2.py, code: 3.py and 2 more" in page.text
+    assert "Of the scores 2 inside, 1 beyond, 1 other protocol, 1 equal." in page.text
+    assert "a processor" in page.text
+    (built[0].parent / "scores" / "later.json").write_text("{}")  # it speaks of other scores than these
+    report.run(built[1])
+    assert 'id="reproduced"' not in (built[0] / "index.html").read_text()
+
+
 def test_the_page_holds_its_croissant(built: tuple[Path, dict[str, Any]]) -> None:
     text = (built[0] / "data.html").read_text()
     block = text.partition('<script type="application/ld+json">')[2].partition("</script>")[0]
@@ -158,10 +171,11 @@ def test_the_page_holds_its_croissant(built: tuple[Path, dict[str, Any]]) -> Non
 def test_what_a_project_does_not_have_is_left_out(built: tuple[Path, dict[str, Any]]) -> None:
     project, params = built[0].parent, built[1]
     (project / "scores" / "records.jsonl").unlink()
+    shutil.rmtree(project / "scores" / "build")
     small = {name: params[name] for name in ("seed", "sources", "filters", "packs", "evaluations")}
     report.run({**small, "report": {"columns": (RECALL,)}})
     text = (built[0] / "index.html").read_text()
-    for section in ("gates", "bootstrapping", "orderings", "history", "captions"):
+    for section in ("gates", "bootstrapping", "orderings", "history", "captions", "reproduced"):
         assert f'id="{section}"' not in text
     assert 'id="audits"' not in (built[0] / "data.html").read_text()
     assert "reference: shuffled" not in text, "an evaluation that params.yaml does not name"

@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from pipelines.shared import recording
-from pipelines.shared.recording import RECORDS, append_records, read_records
+from pipelines.shared.recording import (
+    COMPARISON,
+    RECORDS,
+    append_records,
+    read_comparison,
+    read_records,
+    write_comparison,
+)
 
 DAY = datetime.date(2026, 1, 2)
+MACHINE = {"processor": "x"}
 
 
 @pytest.fixture
@@ -27,14 +35,15 @@ def write(path: Path, value: object) -> None:
 
 def append(project: Path, day: datetime.date = DAY) -> int:
     places = (project / name for name in ("scores", "timings", "runs"))
-    return append_records(*places, ["one", "scale"], day)
+    return append_records(*places, ["one", "scale"], day, MACHINE)
 
 
 def test_what_a_record_says(project: Path) -> None:
     assert append(project) == 2
     one, scale = read_records(project / "scores")
     document = one.pop("document")
-    assert one == {"recorded": "2026-01-02", "revision": "abc", "train_seconds": 12.5, "device": "cpu"}
+    about = {"recorded": "2026-01-02", "revision": "abc", "machine": MACHINE}
+    assert one == about | {"train_seconds": 12.5, "device": "cpu"}
     assert document == json.loads((project / "scores" / "one.json").read_text())
     assert (scale["train_seconds"], scale["device"]) == (None, "")
 
@@ -75,3 +84,27 @@ def test_the_revision_is_this_repositorys(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     assert recording.revision() == ""
+
+
+def test_a_comparison_is_of_the_scores_that_it_was_made_for(project: Path) -> None:
+    scores = project / "scores"
+    assert read_comparison(scores) is None
+    write_comparison(scores, {"line": "x"})
+    assert read_comparison(scores) == {"line": "x"}
+    write(scores / "one.json", {"evaluation": "one"})
+    assert read_comparison(scores) is None, "of other scores than the present ones nothing is said"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format_version": 1, "documents": 3}'])
+def test_a_damaged_comparison_is_named(project: Path, content: str) -> None:
+    path = project / "scores" / COMPARISON
+    write(path, "")
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"reproduced\.json is not a comparison"):
+        read_comparison(project / "scores")
+
+
+def test_a_comparison_of_a_later_format(project: Path) -> None:
+    write(project / "scores" / COMPARISON, {"format_version": 9, "documents": {}})
+    with pytest.raises(ValueError, match="format version 9, this program reads 1"):
+        read_comparison(project / "scores")

@@ -19,6 +19,7 @@ from pipelines.shared.files import write_json
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
 from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
+from pipelines.shared.recording import write_comparison
 from pipelines.shared.records import Caption, Sample
 from pipelines.shared.shards import describe, write_shard
 from tests.pipelines.shared.evaluation.fakes import write_pack
@@ -43,6 +44,7 @@ def build(root: Path) -> dict[str, Any]:
     write_scored(root, scored("noise", recall=0.0, about={"model": "", "reference": "shuffled", "trained_on": ""}))
     write_records(root / "scores" / "records.jsonl")
     write_gate(root / "scores" / "gates" / "main")
+    write_kept_comparison(root / "scores")
     evaluations: dict[str, Any] = {"first": {}, "second": {}, "third": {}}
     return {
         "seed": 0,
@@ -282,6 +284,41 @@ def write_records(path: Path) -> None:
         record(scored("second", recall=0.7, about={"samples_sha256": "d" * 64}), 3),
     ]
     path.write_text("".join(f"{json.dumps(each)}\n" for each in records))
+
+
+def write_kept_comparison(scores: Path) -> None:
+    """A build that did not come out as the published one; hostile where a name is from elsewhere."""
+
+    def stage(name: str, outcome: str, cause: str = "", **about: Any) -> dict[str, Any]:
+        return {"name": name, "outcome": outcome, "cause": cause, "changed": [], "follows": [], "outs": []} | about
+
+    def score(row: str, outcome: str, here: float, **about: Any) -> dict[str, Any]:
+        return {"row": row, "outcome": outcome, "published": 0.5, "low": 0.4, "high": 0.6, "here": here} | {
+            "differs": [],
+            **about,
+        }
+
+    document = {
+        "line": f"Not reproduced {HOSTILE}",
+        "revision": "d" * 40,
+        "day": "2026-01-01",
+        "stages": [
+            stage("crawl@site", "different", "fault", outs=["data/crawl/site (1 of 2 files: shard)"]),
+            stage("filter@base", "different", "follows", follows=["crawl@site"]),
+            stage("train@first", "different", "changed", changed=[f"code: {number}.py" for number in range(6)]),
+            stage("pack@web", "equal"),
+            stage("train@third", "not built"),
+        ],
+        "scores": [
+            score("first/a", "inside", 0.52),
+            score("first/b", "inside", 0.58),
+            score("second/a", "beyond", 0.7),
+            score("second/b", "other protocol", 0.7, differs=["samples_sha256"]),
+            score("third/a", "equal", 0.5),
+        ],
+        "machines": [[{"name": "processor", "there": "a processor", "here": HOSTILE}]],
+    }
+    write_comparison(scores, document)
 
 
 def write_gate(folder: Path, champion: str = "first", challenger: str = "second") -> None:
