@@ -15,7 +15,7 @@ from pipelines.shared.files import clear_folder, write_bytes, write_json
 from pipelines.shared.gate_files import GATES
 from pipelines.shared.manifests import manifest_digest
 from pipelines.shared.params import build, load_params
-from pipelines.shared.recording import read_records
+from pipelines.shared.recording import read_comparison, read_records
 from pipelines.shared.reporting.breakdown import breakdowns
 from pipelines.shared.reporting.captions import recaption_rounds
 from pipelines.shared.reporting.cards import write_cards
@@ -31,7 +31,6 @@ from pipelines.shared.reporting.orderings import orderings
 from pipelines.shared.reporting.packs import pack_facts, pack_keys, pack_licences
 from pipelines.shared.reporting.page import data_block, render
 from pipelines.shared.reporting.pairs import paired_differences
-from pipelines.shared.reporting.reproduction import reproduction
 from pipelines.shared.reporting.settings import ReportEntry
 from pipelines.shared.reporting.standing import standings
 from pipelines.shared.reporting.tables import tables
@@ -77,7 +76,7 @@ def run(params: Mapping[str, Any]) -> None:
         "breakdowns": [
             each for board in boards for each in breakdowns(board.group, settings.columns, EVALUATED, resampling)
         ],
-        "reproduction": reproduction(SCORES),
+        "reproduction": read_comparison(SCORES),
         "histories": histories(records, models, settings.columns),
         "rounds": recaption_rounds(DATA, params.get("recaptions") or {}, settings.num_caption_examples),
         "cards": model_cards(DATA, RUNS, {key: each.document for key, each in models.items()}),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.agreeing import BEYOND, Agreement, agreements, count
+from pipelines.shared.agreeing import BEYOND, INSIDE, OTHER_PROTOCOL, Agreement, agreements, count
 from pipelines.shared.builds import Build, NothingPublishedError, outputs, present_build, published_build
 from pipelines.shared.differing_outputs import differing_outputs
 from pipelines.shared.machine import Difference, machine_differences, machine_facts
@@ -32,7 +32,9 @@ CHANGED, FAULT, NETWORK, FOLLOWS, PAGES = "changed", "fault", "rounding", "follo
 CAUSES = (FAULT, CHANGED, NETWORK, FOLLOWS, PAGES)
 OF_NETWORKS = ("train", "stack", "recaption", "evaluate", "reference")
 OF_PAGES = "report"
-OF_THE_COMMIT = ("revision", "day")
+OF_THE_COMMIT = ("line", "revision", "day")
+MOVED = (BEYOND, INSIDE, OTHER_PROTOCOL)
+MAX_KEPT = 20
 CODE = ("pipelines", "models", "metrics")
 SOURCES_LOCK = "sources.lock"
 REPRODUCED, SO_FAR, NOT_REPRODUCED, OTHER_BUILD, NOTHING = (
@@ -155,12 +157,33 @@ def keep_comparison(scores: Path) -> bool:
         found = compare(published_build(HEAD), without=OF_PAGES)
     except NothingPublishedError:
         return False
-    document = json.loads(json.dumps(dataclasses.asdict(found)))
+    document = kept(found)
     known = read_comparison(scores) or {}
     if not found.is_news or all(known.get(name) == document[name] for name in document.keys() - set(OF_THE_COMMIT)):
         return False
-    write_comparison(scores, document | {"verdict": found.verdict, "line": verdict_line(found)})
+    write_comparison(scores, document)
     return True
+
+
+def kept(found: Comparison) -> dict[str, Any]:
+    """What the report shows of a comparison, as JSON has it; of scores that moved those that moved furthest."""
+    moved = [score for score in found.scores if score.outcome in MOVED]
+    moved.sort(key=lambda score: (MOVED.index(score.outcome), -score.share, score.row))
+    document = {
+        "line": verdict_line(found),
+        "revision": found.revision,
+        "day": found.day,
+        "stages": {
+            outcome: [stage.name for stage in found.stages if stage.outcome == outcome] for outcome in STAGE_OUTCOMES
+        },
+        "different": [dataclasses.asdict(stage) for stage in found.stages if stage.outcome == DIFFERENT],
+        "scores": count(found.scores),
+        "moved": [dataclasses.asdict(score) for score in moved[:MAX_KEPT]],
+        "num_moved": len(moved),
+        "machines": [[dataclasses.asdict(each) for each in differences] for differences in found.machines],
+        "here": found.here,
+    }
+    return dict(json.loads(json.dumps(document)))
 
 
 def outcome_line() -> str:

@@ -19,6 +19,7 @@ from pipelines.shared.reproducing import (
     compare_stages,
     is_of_network,
     keep_comparison,
+    kept,
     outcome_line,
     verdict_line,
 )
@@ -247,13 +248,28 @@ def test_the_kept_comparison_changes_only_where_it_says_something_else(
     path = tmp_path / "build/reproduced.json"
     assert keep_comparison(tmp_path)
     first = path.read_bytes()
-    assert json.loads(first)["verdict"] == "Reproduced"
+    assert json.loads(first)["line"].startswith("Reproduced (against aaaaaaa)")
     answers["now"] = Comparison(**{**vars_of(answers["now"]), "revision": "b" * 40, "day": "2026-01-03"})
     assert not keep_comparison(tmp_path) and path.read_bytes() == first, "the commit that holds it is no news"
     answers["now"] = comparison(EQUAL, machines=((),))
     assert not keep_comparison(tmp_path) and path.read_bytes() == first
     answers["now"] = comparison(Stage(name="a", outcome="different", cause="fault"))
-    assert keep_comparison(tmp_path) and json.loads(path.read_bytes())["verdict"] == "Not reproduced"
+    assert keep_comparison(tmp_path) and json.loads(path.read_bytes())["line"].startswith("Not reproduced")
+
+
+def test_what_is_kept_is_bounded_and_the_furthest_first() -> None:
+    ends = {"published": 0.0, "low": -1.0, "high": 1.0}
+    rows = [Agreement(row=f"{number:02}", outcome="inside", here=number / 100, **ends) for number in range(50)]
+    rows += [Agreement(row="other", outcome="other protocol", differs=("seed",), here=9.0, **ends)]
+    rows += [Agreement(row="beyond", outcome="beyond", here=1.1, **ends), Agreement(row="e", outcome="equal")]
+    found = Comparison(revision="a" * 40, day="", stages=[EQUAL], scores=rows, machines=())
+    document = kept(found)
+    assert [score["row"] for score in document["moved"]] == [
+        "beyond",
+        *(f"{number:02}" for number in range(49, 30, -1)),
+    ]
+    assert document["num_moved"] == 52 and document["scores"]["equal"] == 1
+    assert document["stages"]["equal"] == ["a"] and document["different"] == []
 
 
 def vars_of(found: Comparison) -> dict[str, Any]:

@@ -13,14 +13,17 @@ import pyarrow
 from PIL import Image
 from safetensors.numpy import save_file
 
+from pipelines.shared.agreeing import Agreement
 from pipelines.shared.comparing import Scored
 from pipelines.shared.decode import encode_image
 from pipelines.shared.files import write_json
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
+from pipelines.shared.machine import Difference
 from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
 from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
 from pipelines.shared.recording import write_comparison
 from pipelines.shared.records import Caption, Sample
+from pipelines.shared.reproducing import Comparison, Stage, kept
 from pipelines.shared.shards import describe, write_shard
 from tests.pipelines.shared.evaluation.fakes import write_pack
 
@@ -288,37 +291,27 @@ def write_records(path: Path) -> None:
 
 def write_kept_comparison(scores: Path) -> None:
     """A build that did not come out as the published one; hostile where a name is from elsewhere."""
-
-    def stage(name: str, outcome: str, cause: str = "", **about: Any) -> dict[str, Any]:
-        return {"name": name, "outcome": outcome, "cause": cause, "changed": [], "follows": [], "outs": []} | about
-
-    def score(row: str, outcome: str, here: float, **about: Any) -> dict[str, Any]:
-        return {"row": row, "outcome": outcome, "published": 0.5, "low": 0.4, "high": 0.6, "here": here} | {
-            "differs": [],
-            **about,
-        }
-
-    document = {
-        "line": f"Not reproduced {HOSTILE}",
-        "revision": "d" * 40,
-        "day": "2026-01-01",
-        "stages": [
-            stage("crawl@site", "different", "fault", outs=["data/crawl/site (1 of 2 files: shard)"]),
-            stage("filter@base", "different", "follows", follows=["crawl@site"]),
-            stage("train@first", "different", "changed", changed=[f"code: {number}.py" for number in range(6)]),
-            stage("pack@web", "equal"),
-            stage("train@third", "not built"),
-        ],
-        "scores": [
-            score("first/a", "inside", 0.52),
-            score("first/b", "inside", 0.58),
-            score("second/a", "beyond", 0.7),
-            score("second/b", "other protocol", 0.7, differs=["samples_sha256"]),
-            score("third/a", "equal", 0.5),
-        ],
-        "machines": [[{"name": "processor", "there": "a processor", "here": HOSTILE}]],
-    }
-    write_comparison(scores, document)
+    code = tuple(f"code: {number}.py" for number in range(6))
+    stages = [
+        Stage(name="crawl@site", outcome="different", cause="fault", outs=("data/crawl/site (1 of 2 files: shard)",)),
+        Stage(name="filter@base", outcome="different", cause="follows", follows=("crawl@site",)),
+        Stage(
+            name="train@first", outcome="different", cause="changed", changed=tuple(f"code: {n}.py" for n in range(6))
+        ),
+        Stage(name="pack@web", outcome="equal"),
+        Stage(name="train@third", outcome="not built"),
+    ]
+    ends = {"published": 0.5, "low": 0.4, "high": 0.6}
+    found = [
+        Agreement(row="first/a", outcome="inside", here=0.52, **ends),
+        Agreement(row="first/b", outcome="inside", here=0.58, **ends),
+        Agreement(row="second/a", outcome="beyond", here=0.7, **ends),
+        Agreement(row="second/b", outcome="other protocol", here=0.7, differs=("samples_sha256",), **ends),
+        Agreement(row="third/a", outcome="equal", here=0.5, **ends),
+    ]
+    machines = [[Difference(name="processor", there="a processor", here=HOSTILE)]]
+    comparison = Comparison(revision="d" * 40, day="2026-01-01", stages=stages, scores=found, machines=machines)
+    write_comparison(scores, kept(comparison))
 
 
 def write_gate(folder: Path, champion: str = "first", challenger: str = "second") -> None:
