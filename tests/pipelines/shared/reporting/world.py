@@ -295,9 +295,7 @@ def write_kept_comparison(scores: Path) -> None:
     stages = [
         Stage(name="crawl@site", outcome="different", cause="fault", outs=("data/crawl/site (1 of 2 files: shard)",)),
         Stage(name="filter@base", outcome="different", cause="follows", follows=("crawl@site",)),
-        Stage(
-            name="train@first", outcome="different", cause="changed", changed=tuple(f"code: {n}.py" for n in range(6))
-        ),
+        Stage(name="train@first", outcome="different", cause="changed", changed=code),
         Stage(name="pack@web", outcome="equal"),
         Stage(name="train@third", outcome="not built"),
     ]
