@@ -8,9 +8,16 @@ TEST_READY := $(VENV)/.ready-test
 SPARK_READY := $(VENV)/.ready-spark
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
+OTHER_PYTHON ?= $(firstword $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null) \
+	$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python3.12) python3.12)
+OTHER := .venv-3.12
+OTHER_READY := $(OTHER)/.ready
+# what breaks first on another Python: imports, settings by type hints, archives, processes of their own
+OTHER_TESTS := tests/architecture/test_importable.py $(wildcard tests/pipelines/shared/test_*settings.py) \
+	$(addprefix tests/pipelines/shared/test_,params.py stage.py layers.py shards.py decode.py sandbox.py)
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-spark spark-tools lint format docs chaos bench-data bench-metrics clean
+.PHONY: help setup setup-test demo test test-spark spark-tools test-python lint format docs chaos bench-data bench-metrics clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,6 +30,18 @@ test: setup-test ## all tests of the normal run
 
 test-spark: spark-tools $(SPARK_READY) ## the data stages on a Spark cluster of this machine; needs Java and Maven
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m spark tests/spark
+
+test-python: ## imports, settings, data and processes on Python 3.12, if that is installed beside this one
+	@if $(OTHER_PYTHON) -c 'import ensurepip, venv' 2>/dev/null; \
+	then $(MAKE) --no-print-directory $(OTHER_READY) && OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest $(OTHER_TESTS); \
+	else echo "$(OTHER_PYTHON) is not installed: nothing was tried on it"; fi
+
+$(OTHER_READY): setup.py constraints.txt
+	@test -x $(OTHER)/bin/python || $(OTHER_PYTHON) -m venv $(OTHER)
+	@echo "Installing the pinned dependencies for $(OTHER_PYTHON) (some minutes, about 6 GB) ..."
+	@$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable . hypothesis pytest pytest-timeout
+	@touch $@
 
 spark-tools:
 	@command -v java >/dev/null || { echo "Java is missing: apt-get install openjdk-17-jre-headless"; exit 1; }
@@ -62,8 +81,8 @@ $(PEERS_READY): tests/benchmarks/peers.txt $(TEST_READY)
 setup: $(READY) ## virtual environment with the pinned dependencies
 
 $(READY): setup.py constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V): make PYTHON=python3.11 ..."; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 to 3.13 is missing: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V): make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
 	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -6,7 +6,7 @@ setup(
     name="vignette",
     version="0.1.0",
     description="From a web site to a leaderboard, reproducibly: captioned images and video, models, scores",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "metrics*"]),
     package_data={"pipelines.shared.reporting": ["*.html", "*.css", "*.js"]},
     entry_points={"console_scripts": ["vignette=pipelines.__main__:main"]},
