@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.shared.files import canonical_json, digest_file, digest_json, write_bytes, write_json
 
 RECORDS = "records.jsonl"
-COMPARISON = Path("build/reproduced.json")
+COMPARISON = Path("reproduced/comparison.json")
 FORMAT_VERSION = 1
 
 

@@ -171,7 +171,7 @@ def test_the_page_holds_its_croissant(built: tuple[Path, dict[str, Any]]) -> Non
 def test_what_a_project_does_not_have_is_left_out(built: tuple[Path, dict[str, Any]]) -> None:
     project, params = built[0].parent, built[1]
     (project / "scores" / "records.jsonl").unlink()
-    shutil.rmtree(project / "scores" / "build")
+    shutil.rmtree(project / "scores" / "reproduced")
     small = {name: params[name] for name in ("seed", "sources", "filters", "packs", "evaluations")}
     report.run({**small, "report": {"columns": (RECALL,)}})
     text = (built[0] / "index.html").read_text()

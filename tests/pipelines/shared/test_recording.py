@@ -1,5 +1,6 @@
 import datetime
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_damaged_comparison_is_named(project: Path, content: str) -> None:
     path = project / "scores" / COMPARISON
     write(path, "")
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"reproduced\.json is not a comparison"):
+    with pytest.raises(ValueError, match=r"comparison\.json is not a comparison"):
         read_comparison(project / "scores")
 
 
@@ -108,3 +109,9 @@ def test_a_comparison_of_a_later_format(project: Path) -> None:
     write(project / "scores" / COMPARISON, {"format_version": 9, "documents": {}})
     with pytest.raises(ValueError, match="format version 9, this program reads 1"):
         read_comparison(project / "scores")
+
+
+def test_git_takes_the_comparison() -> None:
+    root = Path(__file__).resolve().parents[3]
+    words = ["git", "check-ignore", "--quiet", f"scores/{COMPARISON.as_posix()}"]
+    assert subprocess.run(words, cwd=root, check=False).returncode == 1, "no pattern of .gitignore fits its name"

@@ -12,6 +12,7 @@ from pipelines.shared import reproducing
 from pipelines.shared.agreeing import Agreement
 from pipelines.shared.builds import Build, NothingPublishedError
 from pipelines.shared.machine import Difference
+from pipelines.shared.recording import COMPARISON
 from pipelines.shared.reproducing import (
     Comparison,
     Stage,
@@ -245,7 +246,7 @@ def test_the_kept_comparison_changes_only_where_it_says_something_else(
     answers = {"now": comparison(EQUAL, machines=OTHER_MACHINE)}
     monkeypatch.setattr(reproducing, "published_build", lambda revision: Build(stages={}, scores={}))
     monkeypatch.setattr(reproducing, "compare", lambda published, without: answers["now"])
-    path = tmp_path / "build/reproduced.json"
+    path = tmp_path / COMPARISON
     assert keep_comparison(tmp_path)
     first = path.read_bytes()
     assert json.loads(first)["line"].startswith("Reproduced (against aaaaaaa)")
@@ -281,7 +282,7 @@ def test_without_a_published_build(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise NothingPublishedError("nothing is published at HEAD: it has no dvc.lock")
 
     monkeypatch.setattr(reproducing, "published_build", nothing)
-    assert not keep_comparison(tmp_path) and not (tmp_path / "build").exists()
+    assert not keep_comparison(tmp_path) and not (tmp_path / COMPARISON).exists()
     assert outcome_line() == "Not compared with a published build: nothing is published at HEAD: it has no dvc.lock."
 
 
