@@ -1,4 +1,4 @@
-"""Every module can be imported with what `setup.py` requires, extras left out; `vignette --help` names every command."""
+"""Every module can be imported with what `setup.py` requires, without extras; `vignette --help` names every command."""
 
 import importlib
 import pkgutil
