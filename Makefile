@@ -15,6 +15,8 @@ OTHER_READY := $(OTHER)/.ready
 # what breaks first on another Python: imports, settings by type hints, archives, processes of their own
 OTHER_TESTS := tests/architecture/test_importable.py $(wildcard tests/pipelines/shared/test_*settings.py) \
 	$(addprefix tests/pipelines/shared/test_,params.py stage.py layers.py shards.py decode.py sandbox.py)
+# as in stages: a thread that spins while it waits for one that other work has displaced decides times by luck
+BENCH := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -W ignore -m
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test test-spark spark-tools test-python lint format docs chaos bench-data bench-metrics clean
@@ -63,12 +65,12 @@ chaos: setup-test ## kill crawls, builds and trainings at random moments and com
 	$(BIN)/pytest -m slow tests/chaos
 
 bench-metrics: setup-test ## speed and memory of metrics against other libraries, of the report and of an idle build
-	$(BIN)/python -W ignore -m tests.benchmarks.metrics
-	$(BIN)/python -W ignore -m tests.benchmarks.operations
+	$(BENCH) tests.benchmarks.metrics
+	$(BENCH) tests.benchmarks.operations
 
 bench-data: setup-test $(PEERS_READY) ## speed of filters, duplicates, captioning and CLIP scores against other libraries
-	$(BIN)/python -W ignore -m tests.benchmarks.data
-	$(BIN)/python -W ignore -m tests.benchmarks.captions
+	$(BENCH) tests.benchmarks.data
+	$(BENCH) tests.benchmarks.captions
 
 # peers in an environment of their own, which takes what it can, torch above all, from ours
 $(PEERS_READY): tests/benchmarks/peers.txt $(TEST_READY)
