@@ -54,7 +54,7 @@ def test_boxes() -> None:
     check_boxes(whole)
     check_boxes(whole + struct.pack(">I4s", 0, b"mdat") + b"to the end")
     check_boxes(struct.pack(">I4sQ", 1, b"mdat", 30) + bytes(14) + box(b"free", 8))
-    for media in (whole[:-1], whole + b"\x00", box(b"ftyp", 20) + b"\x7f\xff\xff\xffmdat"):
+    for media in (whole[:-1], whole + box(b"free", 20)[:-1], box(b"ftyp", 20) + b"\x7f\xff\xff\xffmdat"):
         with pytest.raises(MediaError, match="truncated"):
             check_boxes(media)
     with pytest.raises(MediaError, match="decode_error"):
