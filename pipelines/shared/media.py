@@ -75,7 +75,7 @@ class MediaLimits:
     max_aspect: float = 20.0
     max_frames: int = 18_000
     max_clip_pixels: int = 4_000_000_000
-    max_animation_pixels: int = 250_000_000
+    max_animation_pixels: int = 200_000_000
     max_duration_sec: float = 600.0
 
     def __post_init__(self) -> None:
