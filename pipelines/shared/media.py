@@ -29,7 +29,7 @@ PICTURE_BRANDS = frozenset(
         b"msf1",
     }
 )
-MAX_BRANDS_BYTES = 256
+MAX_BRANDS_BYTES = 64
 MAX_STREAMS = 8
 CONTAINING = frozenset({b"mdia", b"minf", b"stbl"})
 TOP_LEVEL = frozenset(
@@ -133,8 +133,8 @@ def as_media_error() -> Iterator[None]:
 def is_mp4(media: bytes) -> bool:
     """Whether the first box names a brand of MP4 among those that the file is compatible with.
 
-    HEIF and AVIF name some of them too; the major brand tells these apart. Brands count as far as they are given: the
-    head of a file will do.
+    HEIF and AVIF name some of them too; the major brand tells these apart. Brands count in the first 64 bytes, so that
+    the head of a file tells as much as all of it.
     """
     if media[4:8] != b"ftyp" or media[8:12] in PICTURE_BRANDS:
         return False

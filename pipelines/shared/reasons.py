@@ -38,7 +38,9 @@ FAILED = {
 TRIES_AGAIN = frozenset(
     {"connect_error", "truncated", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504"}
 )
-HOST_TROUBLE = frozenset({"dns_error", "connect_error", "tls_error", "deadline", "too_slow"} | TRIES_AGAIN)
+HOST_TROUBLE = frozenset(
+    {"dns_error", "connect_error", "tls_error", "deadline", "too_slow", "decode_timeout"} | TRIES_AGAIN
+)
 DECODER_TROUBLE = frozenset({"decode_crash", "decode_timeout"})
 GONE = frozenset({"http_404", "http_410"})
 
