@@ -10,7 +10,7 @@ from PIL import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY, COLOURS, INDEXED = 0, 2, 3
-PALETTE = b"\x00\x00\xff" b"\xff\x00\x00" b"\x00\xff\x00" b"\xff\xff\xff"
+PALETTE = b"\x00\x00\xff\xff\x00\x00\x00\xff\x00\xff\xff\xff"
 BLUE, RED, LIME, WHITE = range(4)
 
 
@@ -30,7 +30,9 @@ def smooth(width: int = 33, height: int = 20, seed: int = 0) -> Image.Image:
 
 def chunk(kind: bytes, data: bytes = b"", crc: int | None = None) -> bytes:
     """A PNG chunk, with a right checksum or the given one."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) if crc is None else crc)
+    return (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) if crc is None else crc)
+    )
 
 
 def png(values: np.ndarray, depth: int, colour: int, *extra: bytes) -> bytes:
