@@ -57,6 +57,8 @@ def read_png(media: bytes) -> Parts:
             _take_animated(kind, data, controls)
         elif kind in (b"IHDR", b"PLTE", b"tRNS"):
             found.setdefault(kind, data)
+    if b"IHDR" not in found:
+        raise MediaError("decode_error", "no header")
     if not image:
         raise MediaError("truncated", "no image data")
     if num_frames and (not is_whole or len(controls) < num_frames):

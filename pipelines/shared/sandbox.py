@@ -1,14 +1,14 @@
 """A child process for what strangers' bytes are put through: decoders and the HTML parser.
 
 A decoder that crashes, hangs or takes too much memory takes only its own picture with it: the child dies, the link gets
-`decode_crash` or `decode_timeout`, and a new child starts for the next one. The child has a limit on memory and, renewed
-for each call, on processor time, so that it ends by itself should nobody wait for it; it may write no files, sees none
-of our sockets, and its noise on standard error is dropped.
+`decode_crash` or `decode_timeout`, and a new child starts for the next one. The child has a limit on memory and one on
+processor time, renewed for each call, so that it ends by itself should nobody wait for it; it may write no files, sees
+none of our sockets, and its noise on standard error is dropped.
 
 No network: on Linux the child goes into a network namespace of its own, which is empty, as root or as a user who may
-make namespaces. Where neither is allowed (some containers and distributions), and on other systems, an audit hook refuses
-sockets to Python code, which does not bind a library that has been taken over. `network` says which of the two holds.
-Nowhere is the child kept from reading files that this user may read, and it could raise its own soft limits.
+make namespaces. Where neither is allowed (some containers and distributions), and on other systems, an audit hook
+refuses sockets to Python code, which does not bind a library that has been taken over. `network` says which of the two
+holds. Nowhere is the child kept from reading files that this user may read, and it could raise its own soft limits.
 
 Requests and answers are a JSON header and a body of bytes, each behind its length.
 """
