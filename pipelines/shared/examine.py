@@ -1,7 +1,8 @@
 """What becomes of a body: its bytes as they are, or as the format that shards hold.
 
-JPEG, PNG and WebP with one frame, and MP4, keep their bytes. A GIF with one frame becomes PNG; an animated GIF, WebP or
-PNG becomes MP4 at its mean frame rate.
+JPEG, PNG and WebP with one frame, and MP4, keep their bytes. A GIF with one frame becomes PNG, and so does a PNG that
+shows another picture where animations are not known; an animated GIF, WebP or PNG becomes MP4 at its mean frame rate,
+which keeps its length.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pipelines.shared.decode import (
     clip_size,
     encode_clip,
     encode_image,
-    image_size,
+    is_shown_otherwise,
     open_image,
     sniff,
 )
@@ -62,12 +63,15 @@ def examine(body: bytes, limits: MediaLimits) -> Media:
     if num_frames > 1:
         clip = encode_clip(animation_frames(body, limits), rate)
         return _clip(clip, clip, CONTENT_TYPES[kind], limits)
-    if kind == "gif":
-        image = open_image(body, limits)
-        png, (width, height) = encode_image(image, "png"), image.size
-        return Media(converted=png, extension="png", content_type=CONTENT_TYPES[kind], width=width, height=height)
-    width, height = image_size(body, limits)
-    return Media(converted=None, extension=kind, content_type=CONTENT_TYPES[kind], width=width, height=height)
+    image = open_image(body, limits)
+    png = encode_image(image, "png") if kind == "gif" or (kind == "png" and is_shown_otherwise(body)) else None
+    return Media(
+        converted=png,
+        extension="png" if png else kind,
+        content_type=CONTENT_TYPES[kind],
+        width=image.width,
+        height=image.height,
+    )
 
 
 def answer(settings: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:

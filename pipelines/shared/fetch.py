@@ -42,7 +42,7 @@ from pipelines.shared.robots import ROBOTS_BYTES, Robots
 from pipelines.shared.seeds import unit_interval
 
 SERVED_REQUESTS = 32
-HEAD_BYTES = 32
+HEAD_BYTES = 64
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 

@@ -12,8 +12,10 @@ REJECTED = {
     "content_encoding": "sent compressed although `identity` was asked for",
     "body_limit": "larger than the limit of its kind",
     "type_refused": "its first bytes are of no picture or clip format that we take",
-    "too_many_pixels": "more pixels than `media.max_pixels` or `media.max_clip_pixels`, by its header",
+    "too_many_pixels": "more than `media.max_pixels`, `max_clip_pixels` or `max_animation_pixels`, by its header",
     "too_many_frames": "more frames than `media.max_frames`",
+    "too_long": "a clip or an animation that lasts longer than `media.max_duration_sec`",
+    "clip_changes": "a clip that changes its size, rotation, pixel format or codec midway",
     "side_limit": "a side longer than `media.max_side_px`",
     "aspect_limit": "longer side over shorter side above `media.max_aspect`",
 }
@@ -36,7 +38,9 @@ FAILED = {
 TRIES_AGAIN = frozenset(
     {"connect_error", "truncated", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504"}
 )
-HOST_TROUBLE = frozenset({"dns_error", "connect_error", "tls_error", "deadline", "too_slow"} | TRIES_AGAIN)
+HOST_TROUBLE = frozenset(
+    {"dns_error", "connect_error", "tls_error", "deadline", "too_slow", "decode_timeout"} | TRIES_AGAIN
+)
 DECODER_TROUBLE = frozenset({"decode_crash", "decode_timeout"})
 GONE = frozenset({"http_404", "http_410"})
 

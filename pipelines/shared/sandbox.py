@@ -1,19 +1,27 @@
 """A child process for what strangers' bytes are put through: decoders and the HTML parser.
 
 A decoder that crashes, hangs or takes too much memory takes only its own picture with it: the child dies, the link gets
-`decode_crash` or `decode_timeout`, and a new child starts for the next one. The child has a limit on memory, may write
-no files, sees none of our sockets, and its noise on standard error is dropped. It is not kept from the network or from
-reading files: that takes privileges that a crawl should not have.
+`decode_crash` or `decode_timeout`, and a new child starts for the next one. The child has a limit on memory and one on
+processor time, renewed for each call, so that it ends by itself should nobody wait for it; it may write no files, sees
+none of our sockets, and its noise on standard error is dropped.
+
+No network: on Linux the child goes into a network namespace of its own, which is empty, as root or as a user who may
+make namespaces. Where neither is allowed (some containers and distributions), and on other systems, an audit hook
+refuses sockets to Python code, which does not bind a library that has been taken over. `network` says which of the two
+holds. Nowhere is the child kept from reading files that this user may read, and it could raise its own soft limits.
 
 Requests and answers are a JSON header and a body of bytes, each behind its length.
 """
 
+import ctypes
 import functools
 import importlib
 import json
+import math
 import os
 import resource
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -25,14 +33,20 @@ from typing import IO, Any, Self
 from pipelines.shared.reasons import LinkError
 
 LENGTHS = struct.Struct(">II")
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 Message = tuple[dict[str, Any], bytes]
 
 
 class Sandbox:
-    """The parent's side; any thread may call, one call runs at a time."""
+    """The parent's side; any thread may call, one call runs at a time.
+
+    Attributes:
+        network: `namespace` or `hook`, see the module; empty before the first child has started.
+    """
 
     def __init__(self, timeout_sec: float = 60.0, memory_mib: int = 2048) -> None:
         """`timeout_sec` is the most that one call may take, `memory_mib` the child's address space."""
+        self.network = ""
         self.timeout_sec = timeout_sec
         self.memory_mib = memory_mib
         self._lock = threading.Lock()
@@ -66,7 +80,8 @@ class Sandbox:
                 self._end()
                 raise LinkError("decode_timeout", f"not decoded after {self.timeout_sec:g} s") from error
             except (OSError, EOFError) as error:
-                self._end()
+                if self._end() == -signal.SIGXCPU:
+                    raise LinkError("decode_timeout", f"not decoded after {self.timeout_sec:g} s") from error
                 raise LinkError("decode_crash", "the decoder's process died") from error
         if "bug" in answer:
             raise AssertionError(f"in the sandbox: {answer['bug']}")
@@ -75,19 +90,23 @@ class Sandbox:
         return answer, content
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-B", "-m", "pipelines.shared.sandbox", str(self.memory_mib)]
+        cpu_sec = str(math.ceil(self.timeout_sec) + 1)
+        command = [sys.executable, "-B", "-m", "pipelines.shared.sandbox", str(self.memory_mib), cpu_sec]
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         assert self._child.stdout is not None, "it is a pipe"
-        _read(self._child.stdout)
+        self.network = _read(self._child.stdout)[0]["network"]
         return self._child
 
-    def _end(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
+    def _end(self) -> int | None:
+        """The child's exit status, if there was a child."""
+        if self._child is None:
+            return None
+        child, self._child = self._child, None
+        child.kill()
+        child.communicate()
+        return child.returncode
 
     def _exchange(self, child: "subprocess.Popen[bytes]", header: dict[str, Any], body: bytes) -> Message:
         assert child.stdin is not None and child.stdout is not None, "both are pipes"
@@ -103,8 +122,8 @@ def process_sandbox(timeout_sec: float, memory_mib: int) -> Sandbox:
     return Sandbox(timeout_sec, memory_mib)
 
 
-def serve(memory_mib: int) -> None:
-    """The child's side: answer requests until the parent closes the pipe."""
+def serve(memory_mib: int, cpu_sec: int) -> None:
+    """The child's side: answer requests until the parent closes the pipe; `cpu_sec` is the processor time of each."""
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -116,13 +135,31 @@ def serve(memory_mib: int) -> None:
         (resource.RLIMIT_NOFILE, 64),
     ):
         resource.setrlimit(kind, (most, most))
-    _write(answers, {"ready": True}, b"")
+    _write(answers, {"network": _without_network()}, b"")
     while True:
         try:
             request, body = _read(requests)
         except EOFError:
             return
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        most_sec = math.ceil(used.ru_utime + used.ru_stime) + cpu_sec
+        resource.setrlimit(resource.RLIMIT_CPU, (most_sec, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         _write(answers, *_answer(request, body))
+
+
+def _without_network() -> str:
+    """Take the network from this process; how far that goes."""
+    if sys.platform == "linux":
+        unshare = ctypes.CDLL(None, use_errno=True).unshare
+        if unshare(CLONE_NEWNET) == 0 or unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0:
+            return "namespace"
+    sys.addaudithook(_refuse_sockets)
+    return "hook"
+
+
+def _refuse_sockets(event: str, _: tuple[Any, ...]) -> None:
+    if event.startswith("socket."):
+        raise PermissionError("no network in the sandbox")
 
 
 def _answer(request: dict[str, Any], body: bytes) -> Message:
@@ -161,4 +198,4 @@ def _read_exactly(pipe: IO[bytes], count: int) -> bytes:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -48,6 +48,18 @@ def moving(index: int, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def wave(index: int, side_px: int) -> bytes:
+    """A GIF of twelve frames, smooth in space and time."""
+    x = np.arange(side_px)
+    frames = [
+        Image.fromarray((120 + 100 * np.sin((x[:, None] + index * x + 2 * number) / 6)).astype(np.uint8))
+        for number in range(12)
+    ]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=50)
+    return buffer.getvalue()
+
+
 def write_project(folder: Path) -> Path:
     """`params.yaml` and the site; `sources.lock` is not written."""
     files: dict[str, bytes] = {f"toys/{number}.png": still(number) for number in range(4)}

@@ -7,13 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from pipelines.shared.decode import clip_frames, encode_image, open_image
-from pipelines.shared.media import MediaLimits
 from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, read_shard
 
 SIDE_PX = 96
 QUALITY = 80
-LIMITS = MediaLimits(max_aspect=16_383)  # whatever a crawl may have let pass
 
 
 def thumbnails(folder: Path, shards: Collection[FileInfo], keys: Collection[str]) -> dict[str, str]:
@@ -44,9 +42,9 @@ def picture_uri(webp: bytes) -> str:
 
 def _small(sample: Sample) -> Image.Image:
     if sample.is_video:
-        frames, _ = clip_frames(sample.media, 1, LIMITS)
+        frames, _ = clip_frames(sample.media, 1)
         image = Image.fromarray(frames[0])
     else:
-        image = open_image(sample.media, LIMITS)
+        image = open_image(sample.media)
     image.thumbnail((SIDE_PX, SIDE_PX))
     return image

@@ -32,6 +32,11 @@ def test_errors_carry_known_reasons_only() -> None:
             LinkError(reason)
 
 
+def test_slow_files_are_their_hosts_trouble() -> None:
+    """A host that sends five in a row is suspended; a decoder that died is a matter of one file."""
+    assert "decode_timeout" in HOST_TROUBLE and "decode_crash" not in HOST_TROUBLE
+
+
 def test_every_listed_reason_is_raised_somewhere() -> None:
     code = "".join(path.read_text() for path in SHARED.glob("*.py") if path.name != "reasons.py")
     for reason in set(REJECTED) | set(FAILED):
