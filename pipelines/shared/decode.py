@@ -9,7 +9,7 @@ Pixels are uint8 RGB, defined as follows: of an animation the first frame that b
 ratio ignored.
 
 Why `annotate`, `pack` and `report` call this in their own process, and the crawl in a sandbox: they decode only bytes
-that the crawl's child has decoded to the end by these same functions, with the same limits or tighter ones, and whose
+that the crawl's child has decoded to the end by these same functions, with limits no lower than the crawl's, and whose
 sha256 `read_shard` compares with the manifest's before the first is opened. What could crash, hang or swell has done so
 in the crawl, to one child, and has become a row without a sample. A test holds that whatever `examine` takes opens here
 with the size that it said. Shards that somebody else made must be crawled (source `webdataset`), never read directly.
