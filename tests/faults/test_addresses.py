@@ -34,7 +34,8 @@ SPELLINGS = """
     3232235521 0300.0250.0.1 10.1 0xa.1 012.0.0.1 localhost LOCALHOST localhost. LocalHost a.localhost a.localhost.
     printer.local metadata.google.internal ip6-localhost.localhost ｌｏｃａｌｈｏｓｔ
 """.split()
-REFUSED_URLS = """
+REFUSED_URLS = (
+    """
     file:///etc/passwd FILE:///etc/passwd ftp://8.8.8.8/x ftps://8.8.8.8/x data:image/png;base64,AAAA gopher://8.8.8.8/
     javascript:alert(1) ws://8.8.8.8/ s3://bucket/x dict://8.8.8.8:11211/ ldap://8.8.8.8/ jar:http://8.8.8.8!/x
     view-source:http://8.8.8.8/ blob:http://8.8.8.8/x about:blank mailto:a@b.com http://user@8.8.8.8/
@@ -42,7 +43,9 @@ REFUSED_URLS = """
     http://8.8.8.8\\@127.0.0.1/ http:\\\\127.0.0.1\\x http://8.8.8.8/\\x http://8.8.8.8:22/ http://8.8.8.8:8080/
     http://8.8.8.8:0/ http://8.8.8.8:65536/ http://8.8.8.8:99999/ http://8.8.8.8:-80/ http://[::1 http://[::1]x/
     http://[fe80::1%25lo]/ http://8.8.8.8%00.png/ http://127.0.0.1%23@8.8.8.8/ http://8%2e8.8.8/
-""".split() + ["http://8.8.8.8/\n", "http://8.8.8.8\t/x", "http://8.8.8.8 /x", "http://8.8.8.8/\x00", "", "x.png", "/x"]
+""".split()
+    + ["http://8.8.8.8/\n", "http://8.8.8.8\t/x", "http://8.8.8.8 /x", "http://8.8.8.8/\x00", "", "x.png", "/x"]
+)
 FORBIDDEN = "127.0.0.1"
 NAMES = {
     "private.com": [["10.0.0.1"]],
@@ -129,7 +132,9 @@ def test_redirects(network: list[str]) -> None:
     schemes = [url for url in REFUSED_URLS if ":" in url.split("/")[0] and url.isprintable() and " " not in url]
     hosts = [link(host) for host in (*FORBIDDEN_V4[::3], *FORBIDDEN_V6[::3], *SPELLINGS)]
     targets = [*schemes, *hosts, f"//{FORBIDDEN}/x.png", "http://1.1.1.1/allowed.png"]
-    urls = [f"http://{PUBLIC}/to/{status}/{index}" for status in (301, 302, 303, 307, 308) for index in range(len(targets))]
+    urls = [
+        f"http://{PUBLIC}/to/{status}/{index}" for status in (301, 302, 303, 307, 308) for index in range(len(targets))
+    ]
     found = let_loose(network, urls=urls, redirects=targets)
     assert len(urls) >= 310 and set(found["accepted"]) == {PUBLIC, "1.1.1.1"} and found["asked"] == []
     reasons = {(targets[int(url.rpartition("/")[2])], reason) for url, reason in found["results"].items()}

@@ -60,7 +60,9 @@ def test_retry_after_as_number_date_or_nonsense(server: FaultServer, tmp_path: P
         await (x.answer(status, b"", Retry_After=hosts[host]) if seen[host] == 1 else x.answer("200 OK", PNG))
 
     server.behaviours["/x.png"] = once
-    limits = dataclasses.replace(LIMITS, max_retry_after_sec=LONGEST_SEC, backoff_sec=BACKOFF_SEC, idle_sec=5, deadline_sec=5)
+    limits = dataclasses.replace(
+        LIMITS, max_retry_after_sec=LONGEST_SEC, backoff_sec=BACKOFF_SEC, idle_sec=5, deadline_sec=5
+    )
     settings = dataclasses.replace(remote(server, tmp_path, delay_sec=0.0), limits=limits)
     found = media(settings, *(f"http://{host}:{server.port}/x.png" for host in hosts))
     assert all(isinstance(each, Response) for each in found)
@@ -72,7 +74,9 @@ def test_retry_after_as_number_date_or_nonsense(server: FaultServer, tmp_path: P
     least = {SHORT: 0.0, BACKOFF: 0.5 * BACKOFF_SEC, LONG: LONGEST_SEC}
     most = {SHORT: LONGEST_SEC - 0.1, BACKOFF: LONGEST_SEC - 0.1, LONG: 3 * LONGEST_SEC}
     for value, kind in PAUSES.items():
-        assert least[kind] - 0.01 <= paused[value] <= most[kind], f"{value!r} should be {kind}, was {paused[value]:.2f} s"
+        assert least[kind] - 0.01 <= paused[value] <= most[kind], (
+            f"{value!r} should be {kind}, was {paused[value]:.2f} s"
+        )
 
 
 def test_one_request_at_a_time_at_each_of_many_hosts(server: FaultServer, tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_rules_that_lie_elsewhere_are_those_of_the_host_that_was_asked(server: F
     assert reason(server, tmp_path, f"http://far.com:{server.port}/x.png") == ""
 
 
-@pytest.mark.parametrize(("num_hops", "expected"), [(0, ""), (4, ""), (5, ""), (6, "redirect_limit"), (9, "redirect_limit")])
+@pytest.mark.parametrize(
+    ("num_hops", "expected"), [(0, ""), (4, ""), (5, ""), (6, "redirect_limit"), (9, "redirect_limit")]
+)
 def test_five_redirects_are_followed_from_host_to_host(
     server: FaultServer, tmp_path: Path, num_hops: int, expected: str
 ) -> None:

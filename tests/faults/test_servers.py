@@ -159,7 +159,9 @@ def test_of_many_links_none_is_lost_and_no_file_stays_open(tmp_path: Path) -> No
     """Three of ten links are faulty: kept and lost add up to what went in, reason by reason."""
     picture = still(3)
     limits = dataclasses.replace(PATIENT, max_image_bytes=1 << 20, retries=0)
-    faulty = [path for path in REASONS if path not in BUSY and REASONS[path] not in ("too_slow", "deadline", "body_limit")]
+    faulty = [
+        path for path in REASONS if path not in BUSY and REASONS[path] not in ("too_slow", "deadline", "body_limit")
+    ]
     server = FaultServer(dict(BEHAVIOURS))
     good = [f"/picture/{index}" for index in range(250)]
     server.behaviours |= {path: fixed("200 OK", picture) for path in good}
