@@ -17,25 +17,33 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "8.8.8.8"
 CONTROLS = [PUBLIC, "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2001:4860:4860::8888"]
-FORBIDDEN_V4 = """
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+FORBIDDEN_V4 = words("""
     0.0.0.0 0.255.255.255 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.254 127.0.0.1 127.255.255.254 168.63.129.16
     169.254.0.1 169.254.169.254 172.16.0.1 172.31.255.254 192.0.0.1 192.0.0.8 192.0.0.170 192.0.2.1 192.88.99.1
     192.168.0.1 192.168.255.254 198.18.0.1 198.19.255.254 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250 240.0.0.1
     255.255.255.255
-""".split()
-FORBIDDEN_V6 = """
+""")
+FORBIDDEN_V6 = words("""
     :: ::1 fe80::1 febf::1 fec0::1 feff::1 fc00::1 fd00:ec2::254 fdff::1 ff02::1 ff05::2 ff0e::1 100::1 2001::1
     2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 3fff::1 5f00::1 64:ff9b:1::1
     2620:4f:8000::1 4000::1 1fff::1 8000::1 ::ffff:0:127.0.0.1
-""".split()
-SPELLINGS = """
+""")
+SPELLINGS = words("""
     127.1 127.0.1 2130706433 0x7f000001 0x7F.1 0177.0.0.1 0177.1 017700000001 127.0.0.01 127.0.0.1. 127.1. 0 0x0 00
-    ①②⑦.⓪.⓪.① 127。0。0。1 127．0．0．1 ⑩.0.0.1 2852039166 0xa9fea9fe 0251.0376.0251.0376 169.254.43518 0xa9.254.0xa9.254
+    ①②⑦.⓪.⓪.① 127。0。0。1 127\uff0e0\uff0e0\uff0e1 ⑩.0.0.1 2852039166 0xa9fea9fe 0251.0376.0251.0376 169.254.43518
+    0xa9.254.0xa9.254
     3232235521 0300.0250.0.1 10.1 0xa.1 012.0.0.1 localhost LOCALHOST localhost. LocalHost a.localhost a.localhost.
-    printer.local metadata.google.internal ip6-localhost.localhost ｌｏｃａｌｈｏｓｔ
-""".split()
-REFUSED_URLS = (
-    """
+    printer.local metadata.google.internal ip6-localhost.localhost
+    \uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54
+""")
+REFUSED_URLS = [
+    *words("""
     file:///etc/passwd FILE:///etc/passwd ftp://8.8.8.8/x ftps://8.8.8.8/x data:image/png;base64,AAAA gopher://8.8.8.8/
     javascript:alert(1) ws://8.8.8.8/ s3://bucket/x dict://8.8.8.8:11211/ ldap://8.8.8.8/ jar:http://8.8.8.8!/x
     view-source:http://8.8.8.8/ blob:http://8.8.8.8/x about:blank mailto:a@b.com http://user@8.8.8.8/
@@ -43,9 +51,9 @@ REFUSED_URLS = (
     http://8.8.8.8\\@127.0.0.1/ http:\\\\127.0.0.1\\x http://8.8.8.8/\\x http://8.8.8.8:22/ http://8.8.8.8:8080/
     http://8.8.8.8:0/ http://8.8.8.8:65536/ http://8.8.8.8:99999/ http://8.8.8.8:-80/ http://[::1 http://[::1]x/
     http://[fe80::1%25lo]/ http://8.8.8.8%00.png/ http://127.0.0.1%23@8.8.8.8/ http://8%2e8.8.8/
-""".split()
-    + ["http://8.8.8.8/\n", "http://8.8.8.8\t/x", "http://8.8.8.8 /x", "http://8.8.8.8/\x00", "", "x.png", "/x"]
-)
+"""),
+    *("http://8.8.8.8/\n", "http://8.8.8.8\t/x", "http://8.8.8.8 /x", "http://8.8.8.8/\x00", "", "x.png", "/x"),
+]
 FORBIDDEN = "127.0.0.1"
 NAMES = {
     "private.com": [["10.0.0.1"]],
@@ -128,7 +136,7 @@ def test_addresses_and_spellings(network: list[str]) -> None:
 
 
 def test_redirects(network: list[str]) -> None:
-    """Five statuses, each to every spelling and a part of the addresses; `allowed` shows that redirects are followed."""
+    """Five statuses, each to every spelling and some addresses; the last target shows that they are followed."""
     schemes = [url for url in REFUSED_URLS if ":" in url.split("/")[0] and url.isprintable() and " " not in url]
     hosts = [link(host) for host in (*FORBIDDEN_V4[::3], *FORBIDDEN_V6[::3], *SPELLINGS)]
     targets = [*schemes, *hosts, f"//{FORBIDDEN}/x.png", "http://1.1.1.1/allowed.png"]

@@ -29,9 +29,23 @@ from pipelines.shared.sandbox import Sandbox
 from tests.faults.boxes import box, with_count, with_reference, with_tracks
 
 ROOT = Path(__file__).resolve().parents[2]
-PILLOW_WRITES = """
-    EPS PDF TIFF JPEG2000 ICO AVIF BMP DIB PPM PCX SGI TGA ICNS QOI DDS
-""".split()
+PILLOW_WRITES = (
+    "EPS",
+    "PDF",
+    "TIFF",
+    "JPEG2000",
+    "ICO",
+    "AVIF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "PCX",
+    "SGI",
+    "TGA",
+    "ICNS",
+    "QOI",
+    "DDS",
+)
 PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff", "gif": b"GIF89a", "webp": b"RIFF\x40\0\0\0WEBP"}
 DAMAGE = {"type_refused", "decode_error", "truncated", "too_many_pixels", "side_limit", "aspect_limit"}
 IN_OPEN, IN_NONBLOCK = 0x20, 0o4000
@@ -220,5 +234,5 @@ def test_tables_that_lie_cost_neither_time_nor_memory(outcomes: tuple[dict[str, 
 
 
 def test_a_thousand_tracks_end_with_their_process_at_most() -> None:
-    with Sandbox(timeout_sec=30.0) as sandbox, pytest.raises(LinkError, match="type_refused|decode_crash"):
+    with Sandbox(timeout_sec=30.0) as sandbox, pytest.raises(LinkError, match=r"type_refused|decode_crash"):
         examine_in(sandbox, with_tracks(clip(), 1000), MediaLimits())

@@ -1,8 +1,7 @@
-"""What servers do wrong, directly, behind a redirect and as robots.txt; and a shard of links of which many are faulty."""
+"""What servers do wrong: directly, behind a redirect and as robots.txt; and a shard of which many links are faulty."""
 
 import asyncio
 import dataclasses
-import os
 import time
 import tracemalloc
 from collections import Counter
@@ -138,7 +137,7 @@ def test_a_compressed_bomb_is_not_even_received(server: FaultServer) -> None:
 
 
 def num_open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def crawl(scratch: Path, settings: FetchSettings, urls: list[str]) -> tuple[list[dict], int]:
