@@ -49,7 +49,7 @@ PILLOW_WRITES = (
 PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff", "gif": b"GIF89a", "webp": b"RIFF\x40\0\0\0WEBP"}
 DAMAGE = {"type_refused", "decode_error", "truncated", "too_many_pixels", "side_limit", "aspect_limit"}
 IN_OPEN, IN_NONBLOCK = 0x20, 0o4000
-MOST_KIB, MOST_SEC = 600 << 10, 3.0
+MOST_KIB, MOST_SEC = 400 << 10, 5.0
 
 
 class Canary:

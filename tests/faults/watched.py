@@ -6,9 +6,9 @@ memory that the process had.
 
 import base64
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 from PIL import Image
 
@@ -27,6 +27,12 @@ WATCHED = (
     "socket.connect",
 )
 WATCHED += ("socket.getaddrinfo", "socket.bind", "ctypes.dlopen", "import")
+
+
+def most_kib() -> int:
+    """The most memory since this program started; `ru_maxrss` has that of the process that started it, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def main() -> None:
@@ -54,7 +60,7 @@ def main() -> None:
             else:
                 reasons.add("")
         found[name] = [sorted(reasons), time.monotonic() - started, list(seen)]
-    print(json.dumps([found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+    print(json.dumps([found, most_kib()]))
 
 
 if __name__ == "__main__":
