@@ -49,7 +49,7 @@ def written(agent: str, rules: list[tuple[str, str]]) -> str:
     return "\n".join([f"User-agent: {agent}", *(f"{kind}: {pattern}" for kind, pattern in rules), ""])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES, PATHS)
 @example([("Disallow", "/a"), ("Allow", "/a")], "/a")
 @example([("Allow", "/a"), ("Disallow", "/*b$")], "/ab")
@@ -57,7 +57,7 @@ def test_the_longest_match_counts(rules: list[tuple[str, str]], path: str) -> No
     assert may_fetch(written("*", rules).encode(), path) is expected(rules, path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(GROUP, GROUP, GROUP, PATHS, st.permutations([0, 1, 2]), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_our_own_group_counts_alone_wherever_it_stands(
     own: list[tuple[str, str]],
@@ -72,7 +72,7 @@ def test_our_own_group_counts_alone_wherever_it_stands(
     assert may_fetch(body.encode(), path) is expected(own, path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.binary(max_size=400)
     | st.text(max_size=300).map(lambda text: f"User-agent: *\n{text}".encode("utf-8", "replace"))
