@@ -1,4 +1,4 @@
-"""What a rule lists by its URL or by its digest is in no pack, nor is its URL or digest."""
+"""What a rule lists by its URL or by its digest is in no pack and on no page, nor is its URL or digest."""
 
 import hashlib
 from pathlib import Path
@@ -9,6 +9,7 @@ from pipelines import annotate, pack
 from pipelines import filter as filter_stage
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
+from pipelines.shared.reporting.dataset import FilterPage, Removed, dataset_page
 from pipelines.shared.shards import read_shard
 from pipelines.shared.stage import DATA
 from tests.pipelines.builders import captions, drawing, encoded, picture_item, stage_run, url_of, write_crawl
@@ -23,8 +24,8 @@ def crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_crawl("web", [picture_item(name, drawing(index), captions("a text")) for index, name in enumerate(NAMES)])
 
 
-def packed(**rule: str) -> tuple[set[str], dict[str, str], bytes]:
-    """Names that a pack holds, reasons of the others, and all that filter and pack have published."""
+def packed(**rule: str) -> tuple[set[str], dict[str, str], bytes, FilterPage]:
+    """Names that a pack holds, reasons of the others, all that filter and pack have published, and the page's facts."""
     entry = {
         "sources": ("web",),
         "rules": {"taken-down": {"module": "listed", "keep": "others", **rule}},
@@ -39,7 +40,8 @@ def packed(**rule: str) -> tuple[set[str], dict[str, str], bytes]:
     rows = [row for info in read_manifest(decided).layers for row in read_layer(decided, info).to_pylist()]
     files = [path.read_bytes() for place in (folder, decided) for path in place.rglob("*") if path.is_file()]
     names = {sample.facts["url"].rpartition("/")[2] for sample in samples}
-    return names, {row["key"]: row["reason"] for row in rows if row["reason"]}, b"".join(files)
+    (page,) = dataset_page(DATA, params, {}, 6)["filters"]
+    return names, {row["key"]: row["reason"] for row in rows if row["reason"]}, b"".join(files), page
 
 
 @pytest.mark.parametrize("column", ["url", "sha256"])
@@ -49,8 +51,10 @@ def test_a_listed_picture_is_in_no_pack(column: str) -> None:
     lines = [url_of("web", name) for name in gone] if column == "url" else digests
     Path("gone.txt").write_text("\n".join(lines) + "\n")
     digest = hashlib.sha256(Path("gone.txt").read_bytes()).hexdigest()
-    names, reasons, published = packed(column=column, file="gone.txt", sha256=digest)
+    names, reasons, published, page = packed(column=column, file="gone.txt", sha256=digest)
     assert names == set(NAMES) - set(gone)
     assert list(reasons.values()) == [f"listed_{column}"] * 2
+    assert page.removed[f"listed_{column}"] == Removed(count=2, meaning="", examples=[])
+    assert len(page.kept["web"]) == 6
     for text in (*(url_of("web", name) for name in gone), *digests):
         assert text.encode() not in published
