@@ -16,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from pipelines.shared import names as looked_up
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.fetch_settings import FetchLimits, FetchSettings
 from pipelines.shared.reasons import LinkError
@@ -114,4 +115,5 @@ async def run(urls: list[str], redirects: list[str], names: dict[str, list[list[
 
 if __name__ == "__main__":
     open_the_world()
+    looked_up.KEPT_SEC = -1.0  # so that a name is asked for whenever it might be
     print(json.dumps(asyncio.run(run(**json.load(sys.stdin)))))
