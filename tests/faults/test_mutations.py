@@ -71,6 +71,7 @@ def mutated(media: bytes, marks: tuple[bytes, ...], chance: random.Random) -> by
     return bytes(content)
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize("count", [60, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated(kind: str, count: int) -> None:
