@@ -17,6 +17,7 @@ from pipelines.shared.reporting.thumbnails import thumbnails
 
 HOSTS_SHOWN = 3
 NOT_STATED = "not stated"
+LISTED = "listed_"  # reasons of the rule `listed` where it takes out what its list names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ class Removed:
     Attributes:
         count: How many links.
         meaning: Of the crawl's reasons, what they are.
-        examples: The first ones.
+        examples: The first ones; none of what a list takes out, such as what was taken down.
     """
 
     count: int
@@ -138,7 +139,7 @@ def _collect(data: Path, name: str, sources: Sequence[str], num_examples: int) -
         for link in judged(data, name, source):
             hosts[link.host] += 1
             chosen = collected.chosen.setdefault(("removed", link.reason) if link.reason else ("kept", source), [])
-            if len(chosen) < num_examples:
+            if len(chosen) < num_examples and not link.reason.startswith(LISTED):
                 chosen.append((source, link))
             if not link.reason:
                 captions += [link.captions[place] for place in link.captions_kept]
