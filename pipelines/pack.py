@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.memory import REASON
 from pipelines.shared.packing import PackEntry, PackShard, plan_pack
 from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
@@ -47,7 +48,9 @@ def pack(stage_run: StageRun) -> None:
         counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
         details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
         publish(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results, scratch)
-        keep_results(tasks, results, scratch)
+        # what memory did not suffice for today may fit tomorrow
+        whole = [(task, result) for task, result in zip(tasks, results, strict=True) if REASON not in result["failed"]]
+        keep_results([task for task, _ in whole], [result for _, result in whole], scratch)
 
 
 def repack(stage_run: StageRun) -> None:

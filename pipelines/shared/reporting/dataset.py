@@ -21,7 +21,7 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One link as the page shows it; `picture` is empty where the crawl has none."""
+    """One link as the page shows it; `picture` is empty where the crawl has none, or none that decodes."""
 
     key: str
     source: str
@@ -167,7 +167,7 @@ def _examples(data: Path, chosen: Mapping[tuple[str, str], Sequence[tuple[str, J
                 source=source,
                 url=link.url,
                 captions=link.captions,
-                picture=pictures[source, link.key] if link.has_pixels else "",
+                picture=pictures.get((source, link.key), ""),
             )
             for source, link in links
         ]
