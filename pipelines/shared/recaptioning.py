@@ -215,6 +215,7 @@ class RecaptionShard:
                 if found.error:
                     errors.setdefault(given.key, f"captioner:{found.error}")
                 for text, seed in zip(found.texts, given.seeds if found.texts else (), strict=True):
+                    text.encode()  # what no file can hold, half a surrogate pair, spoils its sample and not the layer
                     if text and text not in known[row]:
                         new = Caption(text=text, origin="synthetic", place=name, model_sha256=captioner.model)
                         provenance = {"decoding": decoding, "seed": seed} if self.entry.has_provenance else {}
