@@ -14,7 +14,6 @@ from typing import Any
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
-from pipelines.shared.memory import REASON
 from pipelines.shared.packing import PackEntry, PackShard, plan_pack
 from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
@@ -23,7 +22,7 @@ from pipelines.shared.repacking import RepackedShard, RepackEntry, RepackShard
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import keep_results, take_results
+from pipelines.shared.task_cache import forgetting_failures, keep_results, take_results
 
 
 def run(stage_run: StageRun) -> None:
@@ -45,12 +44,11 @@ def pack(stage_run: StageRun) -> None:
         failed = summed(results, "failed")
         kept = plan.num_in - sum(plan.rejected.values()) - sum(failed.values())
         counts = Counts(num_in=plan.num_in, kept=kept, rejected=+plan.rejected, failed=failed)
-        counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
+        with forgetting_failures(tasks, results, scratch):
+            counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
         details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
         publish(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results, scratch)
-        # what memory did not suffice for today may fit tomorrow
-        whole = [(task, result) for task, result in zip(tasks, results, strict=True) if REASON not in result["failed"]]
-        keep_results([task for task, _ in whole], [result for _, result in whole], scratch)
+        keep_results(tasks, results, scratch)
 
 
 def repack(stage_run: StageRun) -> None:

@@ -44,7 +44,7 @@ def samples(count: int, broken: tuple[int, ...] = ()) -> list[Sample]:
         Sample(
             key=f"{i:020x}",
             extension="png",
-            media=b"\x89PNG\r\n\x1a\nrubbish" if i in broken else encoded(drawing(i, 8, 8)),
+            media=b"no picture" if i in broken else encoded(drawing(i, 8, 8)),
             captions=(Caption(text="a", origin="web"),),
         )
         for i in range(count)
@@ -62,7 +62,7 @@ def test_each_annotator_has_batches_of_its_own_size():
 def test_what_does_not_decode_is_a_row_with_a_reason():
     annotator = Recording(2)
     rows = annotate_samples(samples(3, broken=(1,)), [annotator])
-    assert [row["annotate_error"] for row in rows] == ["", "decode_error", ""]
+    assert [row["annotate_error"] for row in rows] == ["", "type_refused", ""]
     assert "seen" not in rows[1]
     assert annotator.batches == [[f"{0:020x}", f"{2:020x}"]]
 
