@@ -4,10 +4,10 @@ All resampling is bicubic with antialiasing: the filter grows with the reduction
 show what happens to FID otherwise). Small pictures are enlarged: a pack has one size.
 
 Two implementations of that filter, and the picture's own size says which: Pillow's below `LARGE_PX` pixels, and from
-there PyTorch's for uint8, whose integer arithmetic gives the same bytes on every processor. On twelve photographs in
-129 sizes the two differ by one level at most, but for 18 channel values of 27 million, which differ by two. PyTorch
-takes 0.5 ms for 640 x 480 pixels where Pillow takes 2.4, but its import takes 2 CPU seconds and 490 MB in each worker,
-as much as 1,000 such pictures save. Small pictures save next to nothing, so sets of them, as the demo's, never pay it.
+there PyTorch's for uint8, whose integer arithmetic gives the same bytes on every processor. On twelve real pictures in
+129 sizes the two differ by one level at most, but for 17 of 32 million values, which differ by two. PyTorch takes 0.6
+ms for 640 x 480 pixels where Pillow takes 2.4, but its import takes 1.6 CPU seconds and 490 MB in each worker, which
+only 900 such pictures make good. Small pictures save next to nothing, so sets of them, as the demo's, never pay it.
 """
 
 import functools
