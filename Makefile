@@ -19,10 +19,11 @@ OTHER_TESTS := tests/architecture/test_importable.py $(wildcard tests/pipelines/
 BENCH := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -W ignore -m
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-spark spark-tools test-python lint format docs chaos bench-data bench-metrics clean
+.PHONY: help setup setup-test demo test test-spark spark-tools test-processors processor-tools test-python lint \
+	format docs chaos bench-data bench-metrics clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: setup ## from a web site to a leaderboard; SCALE=packages for the larger corpora
 	@$(BIN)/vignette demo --scale $(SCALE)
@@ -48,6 +49,13 @@ $(OTHER_READY): setup.py constraints.txt
 spark-tools:
 	@command -v java >/dev/null || { echo "Java is missing: apt-get install openjdk-17-jre-headless"; exit 1; }
 	@command -v mvn >/dev/null || { echo "Maven is missing: apt-get install maven"; exit 1; }
+
+test-processors: processor-tools setup-test ## the same bytes on other processors, which QEMU emulates; needs qemu-user
+	$(BIN)/pytest -m processors tests/processors
+
+processor-tools:
+	@test "$$(uname -m)" = x86_64 || { echo "make test-processors compares x86-64 processors and runs on one, this is $$(uname -m)"; exit 1; }
+	@command -v qemu-x86_64 >/dev/null || { echo "qemu-x86_64 is missing: apt-get install qemu-user"; exit 1; }
 
 lint: setup-test ## ruff and mypy
 	$(BIN)/ruff check .

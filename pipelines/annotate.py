@@ -20,7 +20,6 @@ from pipelines.shared.annotating import (
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import Task, run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
-from pipelines.shared.memory import REASON
 from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
 from pipelines.shared.shards import FileInfo
@@ -50,9 +49,7 @@ def run(stage_run: StageRun) -> None:
         results = run_tasks(stage_run, tasks, work, scratch)
         counts = checked_counts(tasks, results, scratch, own.max_failed_frac, f"annotate {stage_run.key}")
         publish(stage_run, counts, digest_json(settings), inputs, results, scratch)
-        # what memory did not suffice for today may fit tomorrow
-        kept = [(task, result) for task, result in zip(tasks, results, strict=True) if REASON not in result["failed"]]
-        keep_results([task for task, _ in kept], [result for _, result in kept], scratch)
+        keep_results(tasks, results, scratch)
 
 
 def publish(

@@ -22,7 +22,7 @@ from pipelines.shared.repacking import RepackedShard, RepackEntry, RepackShard
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import keep_results, take_results
+from pipelines.shared.task_cache import forgetting_failures, keep_results, take_results
 
 
 def run(stage_run: StageRun) -> None:
@@ -44,7 +44,8 @@ def pack(stage_run: StageRun) -> None:
         failed = summed(results, "failed")
         kept = plan.num_in - sum(plan.rejected.values()) - sum(failed.values())
         counts = Counts(num_in=plan.num_in, kept=kept, rejected=+plan.rejected, failed=failed)
-        counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
+        with forgetting_failures(tasks, results, scratch):
+            counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
         details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
         publish(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results, scratch)
         keep_results(tasks, results, scratch)

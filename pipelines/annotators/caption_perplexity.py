@@ -53,6 +53,7 @@ class Annotator:
     """Column: `caption_perplexity` (or as named), per caption, at least 1."""
 
     batch_size = 1
+    reads_pixels = False
 
     def __init__(self, config: Config) -> None:
         require_file("model", config.model)

@@ -69,6 +69,7 @@ class Annotator:
         "caption_boilerplate_frac": "list<float64>",
     }
     batch_size = 1
+    reads_pixels = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

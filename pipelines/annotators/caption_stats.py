@@ -37,6 +37,7 @@ class Annotator:
         "caption_has_email": "list<bool>",
     }
     batch_size = 1
+    reads_pixels = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -42,6 +42,7 @@ class Annotator:
         "caption_language_confidence": "list<float64>",
     }
     batch_size = 1
+    reads_pixels = False
 
     def __init__(self, config: Config) -> None:
         packaged_path(PACKAGE, FILE, EXTRA)

@@ -1,9 +1,10 @@
 """Annotations of one shard: each sample decoded once for all annotators, in batches whose members the shard fixes.
 
 Beam's element is a shard, so pixels never leave the task that decoded them, and an annotator with a model keeps it for
-the life of the worker process. A batch that memory does not suffice for is halved. A sample that the crawl took but
-that does not decode here, or that does not fit alone, is a row with the reason in `annotate_error` and no other value;
-the filter rejects it with that reason.
+the life of the worker process. Where no annotator reads pixels nothing is decoded. A batch that memory does not suffice
+for, or on which an annotator raises, is halved. A sample that the crawl took but that does not decode here, that does
+not fit alone, or on which an annotator fails whatever the reason, is a row with the reason in `annotate_error` and no
+other value; the filter rejects it with that reason.
 """
 
 import re
@@ -15,8 +16,9 @@ from typing import Any
 import pyarrow
 from PIL import Image
 
-from pipelines.annotators import ERROR_COLUMN, FRAME_COUNTS, Annotator, AnnotatorInput
+from pipelines.annotators import ERROR_COLUMN, FRAME_COUNTS, NO_PIXELS, Annotator, AnnotatorInput
 from pipelines.shared.decode import clip_frames, evenly_spaced, open_image
+from pipelines.shared.isolating import SAMPLE_ERROR, Trouble, isolated
 from pipelines.shared.layers import layer_schema, write_layer
 from pipelines.shared.media import MediaError
 from pipelines.shared.memory import REASON, in_batches_that_fit
@@ -122,10 +124,12 @@ class AnnotateShard:
             The layer's `FileInfo`, and counts of failed samples by reason.
         """
         info = FileInfo(**value)
-        annotators = [spec.build() for spec in self.specs]
-        rows = annotate_samples(read_shard(self.folder, info), annotators)
+        self.load()  # a model that is not there is no sample's fault
+        annotators, trouble = [spec.build() for spec in self.specs], Trouble()
+        schema = annotation_schema(annotators, self.taken)
+        rows = storable(annotate_samples(read_shard(self.folder, info), annotators, trouble), schema, trouble)
         path = scratch / Path(info.name).with_suffix(".parquet")
-        count = write_layer(path, rows, annotation_schema(annotators, self.taken))
+        count = write_layer(path, rows, schema)
         failed: dict[str, int] = {}
         for row in rows:
             if row[ERROR_COLUMN]:
@@ -152,18 +156,30 @@ class AnnotateShard:
                 load()
 
 
-def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator]) -> list[dict[str, Any]]:
-    """A row per sample, in order; at most the largest batch of decoded pictures is held."""
-    lanes = [_Lane(annotator) for annotator in annotators]
-    num_frames = max((lane.num_frames for lane in lanes), default=0)
+def annotate_samples(
+    samples: Iterable[Sample], annotators: Sequence[Annotator], trouble: Trouble | None = None
+) -> list[dict[str, Any]]:
+    """A row per sample, in order; at most the largest batch of decoded pictures is held.
+
+    Args:
+        samples: The samples.
+        annotators: The annotators.
+        trouble: Gets what nobody foresaw.
+    """
+    trouble = trouble or Trouble()
+    lanes = [_Lane(annotator, trouble) for annotator in annotators]
     rows = []
     for sample in samples:
         row: dict[str, Any] = {"key": sample.key, ERROR_COLUMN: ""}
         rows.append(row)
         try:
-            decoded = _decode_beside(lanes, sample, num_frames)
+            decoded = _decode_beside(lanes, sample)
         except MediaError as error:
             row[ERROR_COLUMN] = error.reason
+            continue
+        except Exception as error:
+            trouble.note(sample.key, "decoding", error)
+            row[ERROR_COLUMN] = SAMPLE_ERROR
             continue
         if decoded is None:
             row[ERROR_COLUMN] = REASON
@@ -172,15 +188,36 @@ def annotate_samples(samples: Iterable[Sample], annotators: Sequence[Annotator])
             lane.add(decoded, row)
     for lane in lanes:
         lane.flush()
-    return [{"key": row["key"], ERROR_COLUMN: row[ERROR_COLUMN]} if row[ERROR_COLUMN] else row for row in rows]
+    return [_failed(row["key"], row[ERROR_COLUMN]) if row[ERROR_COLUMN] else row for row in rows]
 
 
-def _decode_beside(lanes: "Sequence[_Lane]", sample: Sample, num_frames: int) -> AnnotatorInput | None:
+def storable(rows: Sequence[dict[str, Any]], schema: pyarrow.Schema, trouble: Trouble) -> list[dict[str, Any]]:
+    """The rows, in place of one that its columns' types cannot hold, such as half a surrogate pair, a failed one."""
+
+    def stored(part: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        pyarrow.Table.from_pylist(list(part), schema=schema)
+        return list(part)
+
+    def failed(row: dict[str, Any], error: Exception) -> dict[str, Any]:
+        trouble.note(row["key"], "storing its values", error)
+        return _failed(row["key"], SAMPLE_ERROR)
+
+    return isolated(rows, stored, failed)
+
+
+def _failed(key: str, reason: str) -> dict[str, Any]:
+    return {"key": key, ERROR_COLUMN: reason}
+
+
+def _decode_beside(lanes: "Sequence[_Lane]", sample: Sample) -> AnnotatorInput | None:
     """The decoded sample; what waits is annotated first where memory does not suffice, None where it still does not.
 
     Raises:
         MediaError: It does not decode.
     """
+    if not any(lane.reads_pixels for lane in lanes):
+        return undecoded(sample)
+    num_frames = max(lane.num_frames for lane in lanes)
 
     def decode(samples: Sequence[Sample]) -> list[AnnotatorInput | None]:
         return [decode_sample(each, num_frames) for each in samples]
@@ -191,6 +228,18 @@ def _decode_beside(lanes: "Sequence[_Lane]", sample: Sample, num_frames: int) ->
             lane.flush()
         (decoded,) = in_batches_that_fit([sample], decode, lambda _: None)
     return decoded
+
+
+def undecoded(sample: Sample) -> AnnotatorInput:
+    """What is known of the sample without a look at its pixels."""
+    return AnnotatorInput(
+        key=sample.key,
+        media="video" if sample.is_video else "image",
+        image=NO_PIXELS,
+        first_image=NO_PIXELS,
+        captions=sample.captions,
+        facts=sample.facts,
+    )
 
 
 def decode_sample(sample: Sample, num_frames: int = 0) -> AnnotatorInput:
@@ -211,15 +260,7 @@ def decode_sample(sample: Sample, num_frames: int = 0) -> AnnotatorInput:
         first, middle = few[0], few[len(few) // 2]
     else:
         first = middle = open_image(sample.media)
-    return AnnotatorInput(
-        key=sample.key,
-        media="video" if sample.is_video else "image",
-        image=middle,
-        first_image=first,
-        captions=sample.captions,
-        facts=sample.facts,
-        frames=frames if num_frames else (),
-    )
+    return replace(undecoded(sample), image=middle, first_image=first, frames=frames if num_frames else ())
 
 
 def pick_frames(frames: Sequence[Image.Image], most: int) -> tuple[Image.Image, ...]:
@@ -230,31 +271,42 @@ def pick_frames(frames: Sequence[Image.Image], most: int) -> tuple[Image.Image, 
 class _Lane:
     """What waits for one annotator until its batch is full."""
 
-    def __init__(self, annotator: Annotator) -> None:
+    def __init__(self, annotator: Annotator, trouble: Trouble) -> None:
         self.annotator = annotator
+        self.trouble = trouble
+        self.name = type(annotator).__module__
+        self.reads_pixels: bool = getattr(annotator, "reads_pixels", True)
         self.num_frames: int = getattr(annotator, "num_frames", 0)
-        assert self.num_frames in (0, *FRAME_COUNTS), f"{type(annotator).__module__} wants {self.num_frames} frames"
+        assert self.num_frames in (0, *FRAME_COUNTS), f"{self.name} wants {self.num_frames} frames"
         self.waiting: list[tuple[AnnotatorInput, dict[str, Any]]] = []
 
     def add(self, decoded: AnnotatorInput, row: dict[str, Any]) -> None:
-        own = replace(decoded, frames=pick_frames(decoded.frames, self.num_frames) if self.num_frames else ())
-        self.waiting.append((own, row))
+        frames = pick_frames(decoded.frames, self.num_frames) if self.num_frames else ()
+        seen = {} if self.reads_pixels else {"image": NO_PIXELS, "first_image": NO_PIXELS}
+        self.waiting.append((replace(decoded, frames=frames, **seen), row))
         if len(self.waiting) == self.annotator.batch_size:
             self.flush()
 
     def flush(self) -> None:
         """Annotate what waits and put the values into the rows."""
         batch = [decoded for decoded, _ in self.waiting]
-        results = in_batches_that_fit(batch, self.annotator.annotate, lambda _: {ERROR_COLUMN: REASON})
+        results = in_batches_that_fit(batch, self._annotated, lambda _: {ERROR_COLUMN: REASON})
         for (decoded, row), values in zip(self.waiting, results, strict=True):
             if ERROR_COLUMN not in values:
                 self._check(decoded, values)
             row.update(values)
         self.waiting.clear()
 
+    def _annotated(self, batch: Sequence[AnnotatorInput]) -> list[dict[str, Any]]:
+        """Values of each sample, or why there are none."""
+        return isolated(batch, self.annotator.annotate, self._spoiled)
+
+    def _spoiled(self, decoded: AnnotatorInput, error: Exception) -> dict[str, Any]:
+        self.trouble.note(decoded.key, self.name, error)
+        return {ERROR_COLUMN: SAMPLE_ERROR}
+
     def _check(self, decoded: AnnotatorInput, values: Mapping[str, Any]) -> None:
-        name = type(self.annotator).__module__
-        assert set(values) == set(self.annotator.columns), f"{name} returned the columns {sorted(values)}"
+        assert set(values) == set(self.annotator.columns), f"{self.name} returned the columns {sorted(values)}"
         for column, kind in self.annotator.columns.items():
             if LIST_TYPE.fullmatch(kind):
-                assert len(values[column]) == len(decoded.captions), f"{name}: {column} does not fit the captions"
+                assert len(values[column]) == len(decoded.captions), f"{self.name}: {column} does not fit the captions"

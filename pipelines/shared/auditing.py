@@ -10,8 +10,8 @@ lower bound; and what the matcher was trained on it knows: the validation split 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.shared.isolating import isolated
 from pipelines.shared.judging import Frames, Judge, sample_frames
-from pipelines.shared.media import MediaError
 from pipelines.shared.memory import in_batches_that_fit
 from pipelines.shared.recaption_settings import RecaptionEntry
 from pipelines.shared.records import Sample
@@ -46,6 +46,9 @@ def plant(samples: Sequence[Sample], most: int, seed: int, round_key: str) -> li
 def audit_counts(judge: Judge, planted: Sequence[Planted], entry: RecaptionEntry) -> dict[str, int]:
     """How many planted samples were judged, and how many right and wrong captions were accepted."""
 
+    def each_accepted(batch: Sequence[tuple[Planted, Frames]]) -> list[tuple[bool, bool] | None]:
+        return isolated(batch, accepted, lambda each, error: None)
+
     def accepted(batch: Sequence[tuple[Planted, Frames]]) -> list[tuple[bool, bool] | None]:
         owners = [row for row in range(len(batch)) for _ in range(2)]
         texts = [text for each, _ in batch for text in (each.right, each.wrong)]
@@ -56,7 +59,7 @@ def audit_counts(judge: Judge, planted: Sequence[Planted], entry: RecaptionEntry
     readable = [(each, frames) for each in planted if (frames := _frames(each.sample, entry.num_frames))]
     found: list[tuple[bool, bool] | None] = []
     for start in range(0, len(readable), entry.batch_size):
-        found += in_batches_that_fit(readable[start : start + entry.batch_size], accepted, lambda each: None)
+        found += in_batches_that_fit(readable[start : start + entry.batch_size], each_accepted, lambda each: None)
     judged = [pair for pair in found if pair]
     return {
         "judged": len(judged),
@@ -66,8 +69,8 @@ def audit_counts(judge: Judge, planted: Sequence[Planted], entry: RecaptionEntry
 
 
 def _frames(sample: Sample, num_frames: int) -> Frames:
-    """What is seen of a sample; nothing where it does not decode."""
+    """What is seen of a sample; nothing where it does not decode, which its row says."""
     try:
         return sample_frames(sample, num_frames)
-    except MediaError:
+    except Exception:
         return ()

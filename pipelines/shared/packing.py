@@ -20,15 +20,17 @@ from PIL import Image
 from pipelines.shared.columns import index_lists, lengths, to_numpy
 from pipelines.shared.decode import clip_frames, encode_clip, encode_image, open_image
 from pipelines.shared.files import digest_json
+from pipelines.shared.isolating import SAMPLE_ERROR, Trouble
 from pipelines.shared.jobs import Task
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import Manifest, manifest_digest, read_manifest
 from pipelines.shared.media import MediaError
+from pipelines.shared.memory import REASON, is_out_of_memory
 from pipelines.shared.provenance import code_identity
 from pipelines.shared.ranges import key_ranges
 from pipelines.shared.records import ORIGINS, Sample
 from pipelines.shared.resize import ResizeMode, resized
-from pipelines.shared.shards import FileInfo, describe, read_shard, write_shard
+from pipelines.shared.shards import FileInfo, check_storable, describe, read_shard, write_shard
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA
 
@@ -214,12 +216,25 @@ class PackShard:
         return tuple(part.shard.inside(part.folder) for part in output.parts)
 
     def _samples(self, output: OutputShard, failed: Counter[str]) -> Iterator[Sample]:
-        streams = [_stream(part) for part in output.parts]
+        streams, trouble = [_stream(part) for part in output.parts], Trouble()
         for sample, picks in heapq.merge(*streams, key=lambda item: item[0].key):
             try:
-                yield packed(sample, picks, self.entry)
-            except MediaError as error:
-                failed[error.reason] += 1
+                result = packed(sample, picks, self.entry)
+                check_storable(result)
+            except Exception as error:
+                failed[_reason(sample, error, trouble)] += 1
+            else:
+                yield result
+
+
+def _reason(sample: Sample, error: Exception, trouble: Trouble) -> str:
+    """Why a sample is not packed."""
+    if is_out_of_memory(error):
+        return REASON
+    if isinstance(error, MediaError):
+        return error.reason
+    trouble.note(sample.key, "packing", error)
+    return SAMPLE_ERROR
 
 
 class Tally:

@@ -7,9 +7,10 @@ several texts and several captioners, which the authors propose and did not run,
 
 Texts depend on (seed, round, key, captioner, candidate) alone: randomness comes from one seed per text, and a worker
 computes on one thread in batches whose members are fixed by the shard, so bundling and the number of workers change
-nothing. A batch that memory does not suffice for is halved. A sample that does not decode, that does not fit alone, or
-that a captioner could not be asked about is a row with the reason in `error`; the texts that it had stay, unjudged but
-in the last case. A layer has that column where a sample of its shard failed.
+nothing. A batch that memory does not suffice for, or on which something raises, is halved. A sample that does not
+decode, that does not fit alone, on which a captioner or a judge fails, or that a captioner could not be asked about is
+a row with the reason in `error`; the texts that it had stay, unjudged but in the last case. A layer has that column
+where a sample of its shard failed. A `ValueError` on all samples of a shard is a setting that does not fit, and raised.
 """
 
 import functools
@@ -24,6 +25,7 @@ from pipelines.captioners import Captioner, CaptionerInput, Written
 from pipelines.shared.auditing import audit_counts, plant
 from pipelines.shared.devices import choose_device, make_deterministic
 from pipelines.shared.files import canonical_json
+from pipelines.shared.isolating import SAMPLE_ERROR, Trouble, isolated
 from pipelines.shared.judging import Frames, Judge, model_frames, sample_frames
 from pipelines.shared.keeping import decide
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
@@ -58,6 +60,27 @@ class Seen:
     frames: Frames
 
 
+class Mistakes:
+    """Which samples of a shard something raised on."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.trouble = Trouble()
+        self.errors: dict[str, Exception] = {}
+
+    def reason(self, sample: Sample, error: Exception) -> str:
+        """The reason of a sample that captioners or judges fail on alone."""
+        self.trouble.note(sample.key, "recaptioning", error)
+        self.errors[sample.key] = error
+        return SAMPLE_ERROR
+
+    def check(self, num_samples: int) -> None:
+        """Raise what is no sample's fault: a ValueError on every sample, as captioners raise of their settings."""
+        errors = list(self.errors.values())
+        if errors and len(errors) == num_samples and all(isinstance(error, ValueError) for error in errors):
+            raise errors[0]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecaptionShard:
     """The work on one shard; picklable.
@@ -90,10 +113,17 @@ class RecaptionShard:
         make_deterministic(choose_device(self.entry.device, "recaption"), num_threads=1)
         shard, size = FileInfo(**value), self.entry.batch_size
         samples = list(read_shard(self.pack_folder, shard))
-        rows = []
+        rows, mistakes = [], Mistakes()
+
+        def rows_of(batch: Sequence[Sample]) -> list[dict[str, Any]]:
+            return isolated(
+                batch, self.rows, lambda sample, error: self.unjudged(sample, mistakes.reason(sample, error))
+            )
+
         for start in range(0, len(samples), size):
             batch = samples[start : start + size]
-            rows += in_batches_that_fit(batch, self.rows, lambda sample: self.unjudged(sample, REASON))
+            rows += in_batches_that_fit(batch, rows_of, lambda sample: self.unjudged(sample, REASON))
+        mistakes.check(len(samples))
         failed: dict[str, int] = {}
         for row in rows:
             if reason := row.get(ERROR_COLUMN):
@@ -185,6 +215,7 @@ class RecaptionShard:
                 if found.error:
                     errors.setdefault(given.key, f"captioner:{found.error}")
                 for text, seed in zip(found.texts, given.seeds if found.texts else (), strict=True):
+                    text.encode()  # what no file can hold, half a surrogate pair, spoils its sample and not the layer
                     if text and text not in known[row]:
                         new = Caption(text=text, origin="synthetic", place=name, model_sha256=captioner.model)
                         provenance = {"decoding": decoding, "seed": seed} if self.entry.has_provenance else {}

@@ -94,6 +94,12 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> int:
     return count
 
 
+def check_storable(sample: Sample) -> None:
+    """Raise what `write_shard` would raise of the sample alone, such as of half a surrogate pair in a caption."""
+    _members(sample)
+    _header(f"{sample.key}.{sample.extension}", len(sample.media))
+
+
 def read_shard(folder: Path, info: FileInfo) -> Iterator[Sample]:
     """All samples of a shard, in order, after its sha256 has been checked.
 

@@ -252,6 +252,6 @@ def wall(comparison: Comparison, num_shown: int) -> dict[tuple[str, str], list[E
                 source=shard.source,
                 url=fact["url"],
                 captions=tuple((caption["text"], caption["origin"]) for caption in fact[CAPTIONS]),
-                picture=pictures[fact["key"]],
+                picture=pictures.get(fact["key"], ""),
             )
     return {move: [shown[row] for row in rows] for move, rows in chosen.items()}

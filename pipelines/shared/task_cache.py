@@ -25,6 +25,7 @@ from typing import Any
 from pipelines.shared.files import digest_json, link_or_copy, write_json
 from pipelines.shared.jobs import Task, result_files, result_path
 from pipelines.shared.manifests import Counts, total
+from pipelines.shared.memory import REASON
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import STATE, StageRun
 
@@ -180,8 +181,12 @@ def take_results(run: StageRun, tasks: Sequence[Task], scratch: Path) -> None:
 
 
 def keep_results(tasks: Sequence[Task], results: Sequence[Mapping[str, Any]], scratch: Path) -> None:
-    """Put the results of tasks that have a digest, and the files that they name, into the cache."""
-    done = {task.digest: result for task, result in zip(tasks, results, strict=True) if task.digest}
+    """Put the results of tasks that have a digest, and the files that they name, into the cache.
+
+    What memory did not suffice for today may fit tomorrow: those results are not kept.
+    """
+    pairs = zip(tasks, results, strict=True)
+    done = {task.digest: result for task, result in pairs if task.digest and REASON not in result.get("failed", ())}
     TaskCache().keep(done, scratch)
 
 
@@ -201,14 +206,21 @@ def checked_counts(
         )
         for result in results
     )
-    try:
+    with forgetting_failures(tasks, results, scratch):
         counts.check_failures(max_failed_frac, where)
+    return counts
+
+
+@contextmanager
+def forgetting_failures(tasks: Sequence[Task], results: Sequence[Mapping[str, Any]], scratch: Path) -> Iterator[None]:
+    """If the block refuses the results, tasks with failures are not taken for done by the next run."""
+    try:
+        yield
     except ValueError:
         for task, result in zip(tasks, results, strict=True):
             if result["failed"]:
                 result_path(scratch, task.name).unlink()
         raise
-    return counts
 
 
 def max_cache_bytes() -> float:

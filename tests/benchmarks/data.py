@@ -1,4 +1,4 @@
-"""The speed of filters and of the search for duplicates: `python -m tests.benchmarks.data`.
+"""The speed of filters, of the search for duplicates and of resizing: `python -m tests.benchmarks.data`.
 
 Writes `reports/bench/data.json` and prints the same as a table. Peers run in `.venv-peers`; a case whose peer is not
 there is left out with a message.
@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.command import command
-from tests.benchmarks.data_contests import many_hashes, pictures_and_peer, rules_alone, rules_and_peer
+from tests.benchmarks.data_contests import (
+    large_pictures,
+    many_hashes,
+    pictures_and_peer,
+    rules_alone,
+    rules_and_peer,
+)
 from tests.benchmarks.harness import (
     Case,
     Goal,
@@ -39,6 +45,13 @@ CASES = (
         make=pictures_and_peer,
         peer_name="imagededup",
         goal=Goal(least_ratio=5),
+    ),
+    Case(
+        title="Pictures of 640 x 480 resized to a pack's 224",
+        make=large_pictures,
+        peer_name="pillow",
+        goal=Goal(least_ratio=3),
+        unit="pictures/s",
     ),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from PIL import Image
 
 from pipelines.annotators.phash import grey_pixels, hash_digits
 from pipelines.shared.columns import CAPTIONS, read_columns
@@ -18,6 +19,7 @@ from pipelines.shared.duplicates import hamming_pairs
 from pipelines.shared.filtering import Rule, columns_of, judge, load_rules
 from pipelines.shared.layers import CAPTION_TYPE
 from pipelines.shared.media import MediaError
+from pipelines.shared.resize import scaled
 from tests.benchmarks.harness import Contest, NotHereError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +153,27 @@ def pictures_and_peer(quick: bool) -> Contest:
     hashes = np.array(values, dtype=np.uint64)
     peer = Peer("imagededup", hashes=hashes)
     return Contest(ours=pairs_of(hashes), peer=peer, difference=different_pairs, tolerance=0, peer_version=peer.version)
+
+
+def large_pictures(quick: bool) -> Contest:
+    """Smooth pictures with grain, which PyTorch resizes, against Pillow's bicubic."""
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(4 if quick else 100):
+        smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((640, 480))
+        grainy = np.asarray(smooth, dtype=np.int64) + rng.integers(-6, 7, (480, 640, 3))
+        images.append(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)))
+
+    def pixels(resize: Callable[[Image.Image], Image.Image]) -> Callable[[], np.ndarray]:
+        return lambda: np.stack([np.asarray(resize(image), dtype=np.int16) for image in images])
+
+    return Contest(
+        ours=pixels(lambda image: scaled(image, 224, 168)),
+        peer=pixels(lambda image: image.resize((224, 168), Image.Resampling.BICUBIC)),
+        difference=lambda one, other: float(np.abs(one - other).max()),
+        tolerance=2,  # levels; all but a few pixels agree within one
+        amount=len(images),
+    )
 
 
 def pairs_of(hashes: np.ndarray) -> Callable[[], np.ndarray]:

@@ -2,13 +2,13 @@
 
 import importlib
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow
 import pytest
 
-from pipelines.annotators import AnnotatorInput
+from pipelines.annotators import NO_PIXELS, AnnotatorInput
 from pipelines.shared.annotating import arrow_type
 from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.params import plugin_names
@@ -80,6 +80,19 @@ def test_a_sample_depends_on_itself_alone(annotator):
     together = annotator.annotate(samples)
     assert together == [annotator.annotate([sample])[0] for sample in samples]
     assert together == annotator.annotate(samples[::-1])[::-1]
+
+
+def test_who_says_that_it_reads_no_pixels_needs_none(annotator):
+    """And whoever needs none says so, or a shard is decoded for nothing."""
+    samples = inputs()
+    blind = [replace(sample, image=NO_PIXELS, first_image=NO_PIXELS, frames=()) for sample in samples]
+    if getattr(annotator, "reads_pixels", True):
+        if not hasattr(annotator, "num_frames"):  # of a picture such a one need not look at anything
+            with pytest.raises(Exception):  # noqa: B017
+                annotator.annotate(blind)
+    else:
+        assert not hasattr(annotator, "num_frames")
+        assert annotator.annotate(blind) == annotator.annotate(samples)
 
 
 def test_settings_can_be_sent_to_a_worker(module):

@@ -11,6 +11,7 @@ from pipelines.filters import Fitting
 from pipelines.shared.files import digest_file
 from pipelines.shared.params import plugin_names
 from pipelines.shared.records import REASON
+from tests.contract.hostile import HALVES, TEXTS
 
 NAMES = plugin_names("pipelines.filters")
 # settings of a module whose Config has fields without a default; a new one states its own here
@@ -95,6 +96,23 @@ def test_a_row_depends_on_itself_alone_and_nothing_is_changed(rule):
     ]
     assert np.concatenate(halves).tolist() == keep.tolist()
     assert rule.keep({name: values[::-1] for name, values in given.items()})[::-1].tolist() == keep.tolist()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_hostile_values_raise_nothing_and_change_no_other_row(rule):
+    given = columns(rule)
+    texts = [*TEXTS.values(), *HALVES.values()]
+    numbers = [np.nan, 0.0, -1.0, 1e15]
+    if "num_frames" not in rule.columns:  # whole numbers in every crawl
+        numbers += [np.inf, -np.inf, 1e308, -1e308, 5e-324]
+    broken = {}
+    for name, values in given.items():
+        broken[name] = values.copy() if values.dtype == object else values.astype(np.float64)
+        wrong = texts if values.dtype == object else numbers
+        broken[name][: len(texts)] = [wrong[row % len(wrong)] for row in range(len(texts))]
+    found = rule.keep(broken)
+    assert found.dtype == bool and found.shape == (ROWS,)
+    assert found[len(texts) :].tolist() == rule.keep(given)[len(texts) :].tolist()
 
 
 def test_no_rows(rule):

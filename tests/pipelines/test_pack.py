@@ -1,8 +1,10 @@
 import importlib
 import io
 import json
+import shutil
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict
 from types import ModuleType, SimpleNamespace
 
@@ -13,15 +15,16 @@ import webdataset
 from PIL import Image
 
 from pipelines.pack import run
+from pipelines.shared import packing
 from pipelines.shared.decode import clip_frames
-from pipelines.shared.files import digest_file, digest_tree
+from pipelines.shared.files import digest_file, digest_tree, file_digests
 from pipelines.shared.layers import write_layer
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
 from pipelines.shared.recaptioning import CANDIDATES_SCHEMA
 from pipelines.shared.records import Caption
 from pipelines.shared.resize import resized
 from pipelines.shared.shards import describe, read_shard
-from pipelines.shared.stage import DATA, StageRun
+from pipelines.shared.stage import DATA, STATE, StageRun
 from tests.pipelines.builders import build_world, drawing, key_of
 
 PACK = DATA / "pack" / "pictures"
@@ -270,3 +273,21 @@ def test_a_round_of_another_pack_is_refused(world):
 def test_mistakes_are_named(world, key, change, message):
     with pytest.raises(ValueError, match=message):
         run(StageRun(stage="pack", key=key, params={**world, **change}))
+
+
+@pytest.mark.parametrize("most", [0.01, 1.0], ids=["refused", "allowed"])
+def test_memory_that_sufficed_later(world, monkeypatch, most):
+    """Neither scratch nor cache hand on what failed for want of memory."""
+    whole, open_image = file_digests(PACK, "*.tar"), packing.open_image
+
+    def fails(media):
+        raise MemoryError
+
+    params = {**world, "packs": {"pictures": {**world["packs"]["pictures"], "max_failed_frac": most}}}
+    shutil.rmtree(STATE / "cache")
+    monkeypatch.setattr(packing, "open_image", fails)
+    with pytest.raises(ValueError, match=r"failed, .*: out_of_memory \d+") if most < 1 else nullcontext():
+        run(StageRun(stage="pack", key="pictures", params=params))
+    monkeypatch.setattr(packing, "open_image", open_image)
+    run(StageRun(stage="pack", key="pictures", params=params))
+    assert file_digests(PACK, "*.tar") == whole and read_manifest(PACK).counts.failed == {}

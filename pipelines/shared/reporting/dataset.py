@@ -22,7 +22,7 @@ LISTED = "listed_"  # reasons of the rule `listed` where it takes out what its l
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One link as the page shows it; `picture` is empty where the crawl has none."""
+    """One link as the page shows it; `picture` is empty where the crawl has none, or none that decodes."""
 
     key: str
     source: str
@@ -168,7 +168,7 @@ def _examples(data: Path, chosen: Mapping[tuple[str, str], Sequence[tuple[str, J
                 source=source,
                 url=link.url,
                 captions=link.captions,
-                picture=pictures[source, link.key] if link.has_pixels else "",
+                picture=pictures.get((source, link.key), ""),
             )
             for source, link in links
         ]

@@ -2,11 +2,13 @@
 
 import base64
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
 
 from pipelines.shared.decode import clip_frames, encode_image, open_image
+from pipelines.shared.media import MediaError
 from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, read_shard
 
@@ -20,14 +22,15 @@ def thumbnails(folder: Path, shards: Collection[FileInfo], keys: Collection[str]
     Args:
         folder: What the shards' names are relative to.
         shards: They are read, and checked, from the first to the last sample.
-        keys: Of the wanted samples; those of a clip are shown by its first frame.
+        keys: Of the wanted samples; those of a clip are shown by its first frame, one that does not decode by nothing.
     """
-    return {
-        sample.key: picture_uri(encode_image(_small(sample), "webp", QUALITY))
-        for info in shards
-        for sample in read_shard(folder, info)
-        if sample.key in keys
-    }
+    found = {}
+    for info in shards:
+        for sample in read_shard(folder, info):
+            if sample.key in keys:
+                with suppress(MediaError):  # it was taken, and `annotate` or `pack` has counted it
+                    found[sample.key] = picture_uri(encode_image(_small(sample), "webp", QUALITY))
+    return found
 
 
 def data_uri(path: Path) -> str:

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from pipelines.annotators import AnnotatorInput
+from pipelines.annotators import NO_PIXELS, AnnotatorInput
 from pipelines.annotators.caption_perplexity import Annotator, Config, load_model, words_of
 from pipelines.shared.files import digest_file
-from tests.pipelines.builders import captions, drawing
+from tests.pipelines.builders import captions
 
 BY_HAND = """\\data\\
 ngram 1=5
@@ -37,8 +37,9 @@ def write(tmp_path, content: str, name: str = "model.arpa") -> dict[str, str]:
 
 
 def annotate(settings, *texts: str):
-    image = drawing(0)
-    sample = AnnotatorInput(key="0" * 20, media="image", image=image, first_image=image, captions=captions(*texts))
+    sample = AnnotatorInput(
+        key="0" * 20, media="image", image=NO_PIXELS, first_image=NO_PIXELS, captions=captions(*texts)
+    )
     return Annotator(Config(**settings)).annotate([sample])[0]["caption_perplexity"]
 
 

@@ -3,7 +3,7 @@ import pyarrow
 import pytest
 from PIL import Image
 
-from pipelines.annotators import FRAME_COUNTS, AnnotatorInput
+from pipelines.annotators import FRAME_COUNTS, NO_PIXELS, AnnotatorInput
 from pipelines.shared import annotating
 from pipelines.shared.annotating import (
     AnnotateSettings,
@@ -14,8 +14,10 @@ from pipelines.shared.annotating import (
     annotator_specs,
     arrow_type,
     decode_sample,
+    storable,
 )
 from pipelines.shared.decode import evenly_spaced
+from pipelines.shared.isolating import Trouble
 from pipelines.shared.layers import read_layer
 from pipelines.shared.manifests import read_manifest
 from pipelines.shared.media import MediaError
@@ -42,7 +44,7 @@ def samples(count: int, broken: tuple[int, ...] = ()) -> list[Sample]:
         Sample(
             key=f"{i:020x}",
             extension="png",
-            media=b"\x89PNG\r\n\x1a\nrubbish" if i in broken else encoded(drawing(i, 8, 8)),
+            media=b"no picture" if i in broken else encoded(drawing(i, 8, 8)),
             captions=(Caption(text="a", origin="web"),),
         )
         for i in range(count)
@@ -60,7 +62,7 @@ def test_each_annotator_has_batches_of_its_own_size():
 def test_what_does_not_decode_is_a_row_with_a_reason():
     annotator = Recording(2)
     rows = annotate_samples(samples(3, broken=(1,)), [annotator])
-    assert [row["annotate_error"] for row in rows] == ["", "decode_error", ""]
+    assert [row["annotate_error"] for row in rows] == ["", "type_refused", ""]
     assert "seen" not in rows[1]
     assert annotator.batches == [[f"{0:020x}", f"{2:020x}"]]
 
@@ -250,3 +252,104 @@ def test_another_number_of_frames_is_our_mistake():
 def test_the_share_of_failures_is_a_share(value):
     with pytest.raises(ValueError, match=r"max_failed_frac must be in \[0, 1\]"):
         AnnotateSettings(max_failed_frac=value)
+
+
+class Picky(Recording):
+    """Fails on some samples, each in a way of its own."""
+
+    def __init__(self, batch_size: int, errors: dict[int, Exception], column: str = "seen") -> None:
+        super().__init__(batch_size, column)
+        self.errors = {f"{i:020x}": error for i, error in errors.items()}
+
+    def annotate(self, samples: list[AnnotatorInput]) -> list[dict]:
+        super().annotate(samples)
+        for sample in samples:
+            if sample.key in self.errors:
+                raise self.errors[sample.key]
+        return [{self.column: int(sample.key, 16)} for sample in samples]
+
+
+ERRORS = [ValueError("x"), IndexError(), ZeroDivisionError(), AssertionError(), RecursionError(), OSError(5, "x")]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_what_an_annotator_raises_on_a_sample_is_its_row(batch_size, caplog):
+    wrong = dict(enumerate(ERRORS, start=2))
+    rows = annotate_samples(
+        samples(12), [Picky(batch_size, wrong, "a"), Limited(4, "b", never=(9,)), Recording(3, "c")]
+    )
+    lost = {**{i: "sample_error" for i in wrong}, 9: "out_of_memory"}
+    for i, row in enumerate(rows):
+        if i in lost:
+            assert row == {"key": f"{i:020x}", "annotate_error": lost[i]}
+        else:
+            assert (row["annotate_error"], row["a"], row["b"]) == ("", i, i)
+    for i, error in wrong.items():
+        assert any(f"{i:020x}" in line and type(error).__name__ in line for line in caplog.messages)
+
+
+def test_a_row_that_a_column_cannot_hold_is_one_without_values():
+    schema = annotation_schema([Recording(1, "number"), Recording(1, "text", "string")], [])
+    keys = [f"{i:020x}" for i in range(4)]
+    whole = [{"key": key, "annotate_error": "", "number": i, "text": "a"} for i, key in enumerate(keys)]
+    bad = [whole[0], {**whole[1], "text": "half a pair \ud800"}, {**whole[2], "number": 2**40}, whole[3]]
+    found = storable(bad, schema, Trouble())
+    lost = [{"key": key, "annotate_error": "sample_error"} for key in keys[1:3]]
+    assert found == [whole[0], *lost, whole[3]]
+    assert storable(whole, schema, Trouble()) == whole
+
+
+def test_what_decoding_raises_unforeseen_is_a_row(monkeypatch):
+    def decode(sample, num_frames=0):
+        if sample.key == f"{1:020x}":
+            raise ValueError("all input arrays must have the same shape")
+        return decode_sample(sample, num_frames)
+
+    monkeypatch.setattr(annotating, "decode_sample", decode)
+    rows = annotate_samples(samples(3), [Recording(2)])
+    assert [row["annotate_error"] for row in rows] == ["", "sample_error", ""]
+
+
+class Texts(Recording):
+    """Looks at captions alone."""
+
+    reads_pixels = False
+
+    def annotate(self, samples: list[AnnotatorInput]) -> list[dict]:
+        assert all(sample.image is NO_PIXELS and sample.first_image is NO_PIXELS for sample in samples)
+        return [{self.column: len(sample.captions)} for sample in samples]
+
+
+def test_nothing_is_decoded_where_nobody_reads_pixels(monkeypatch):
+    whole = annotate_samples(samples(5), [Texts(2)])
+    with monkeypatch.context() as patch:
+        patch.setattr(annotating, "decode_sample", lambda *given: pytest.fail("decoded"))
+        assert annotate_samples(samples(5), [Texts(2), Texts(3, "other")])[0] == {**whole[0], "other": 1}
+        assert annotate_samples(samples(2), []) == [{"key": f"{i:020x}", "annotate_error": ""} for i in range(2)]
+    beside = annotate_samples(samples(5), [Texts(2), Recording(1, "pixels")])
+    assert [{**row, "pixels": 0} for row in whole] == [{**row, "pixels": 0} for row in beside]
+
+
+def test_pixels_that_were_promised_not_to_be_read_cannot_be():
+    class Liar(Texts):
+        def annotate(self, samples):
+            return [{self.column: sample.image.width} for sample in samples]
+
+    assert annotate_samples(samples(1), [Liar(1)])[0]["annotate_error"] == "sample_error"
+    with pytest.raises(AttributeError, match="reads_pixels = False has no pixels"):
+        _ = NO_PIXELS.width
+
+
+def test_a_model_that_is_not_there_is_no_samples_fault(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_crawl("web", [picture_item("p", drawing(1), captions("a"))])
+    crawl = read_manifest(DATA / "crawl" / "web")
+
+    class Modelled(Texts):
+        def load(self) -> None:
+            raise ValueError("weights: no such file")
+
+    monkeypatch.setattr(AnnotatorSpec, "build", lambda spec: Modelled(1))
+    work = AnnotateShard(folder=DATA / "crawl" / "web", specs=(AnnotatorSpec("x", None),), taken=())
+    with pytest.raises(ValueError, match="weights: no such file"):
+        work(crawl.shards[0].as_dict(), tmp_path / "scratch")

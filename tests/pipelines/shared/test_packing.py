@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.shared import packing
 from pipelines.shared.decode import clip_frames, sniff
+from pipelines.shared.media import MediaError
 from pipelines.shared.packing import OutputShard, PackEntry, PackShard, Part, Plan, Tally, packed, plan_pack
 from pipelines.shared.records import Sample
 from pipelines.shared.shards import FileInfo, describe, read_shard, write_shard
@@ -59,7 +61,7 @@ def test_clips_last_as_long(max_frames, expected):
 
 
 def test_parts_are_merged_by_key_and_broken_samples_counted(tmp_path):
-    broken = stored(4, media=b"\x89PNG\r\n\x1a\nrubbish")
+    broken = stored(4, media=b"no picture")
     shards = []
     for name, members in (("a.tar", [stored(1), broken, stored(5)]), ("b.tar", [stored(0), stored(2), stored(3)])):
         shards.append(describe(tmp_path / name, tmp_path, write_shard(tmp_path / name, members)))
@@ -70,9 +72,29 @@ def test_parts_are_merged_by_key_and_broken_samples_counted(tmp_path):
     result = PackShard(PackEntry(filter="f", size_px=16))(OutputShard("train/00000.tar", parts), tmp_path / "out")
     written = [int(each.key, 16) for each in read_shard(tmp_path / "out", FileInfo(**result["shard"]))]
     assert written == [0, 1, 3, 5]
-    assert result["failed"] == {"decode_error": 1}
+    assert result["failed"] == {"type_refused": 1}
     assert result["num_captions"] == {"web": 4, "human": 0, "synthetic": 0}
     assert result["first_key"] == f"{0:020x}"
+
+
+def test_whatever_packing_a_sample_raises_is_counted(tmp_path, monkeypatch, caplog):
+    errors = {1: ValueError("x"), 2: MemoryError(), 3: MediaError("decode_error", "MemoryError"), 4: KeyError("width")}
+    errors[3].__cause__ = MemoryError()
+    shard = describe(tmp_path / "a.tar", tmp_path, write_shard(tmp_path / "a.tar", [stored(i) for i in range(6)]))
+
+    def failing(sample, picks, entry):
+        if error := errors.get(int(sample.key, 16)):
+            raise error
+        text = "half a pair \ud800" if int(sample.key, 16) == 5 else "whole"
+        return replace(packed(sample, picks, entry), captions=captions(text))
+
+    monkeypatch.setattr(packing, "packed", failing)
+    output = OutputShard("train/00000.tar", (Part(tmp_path, shard, {f"{i:020x}": [0] for i in range(6)}),))
+    result = PackShard(PackEntry(filter="f", size_px=16))(output, tmp_path / "out")
+    assert [int(each.key, 16) for each in read_shard(tmp_path / "out", FileInfo(**result["shard"]))] == [0]
+    assert result["failed"] == {"sample_error": 3, "out_of_memory": 2}
+    assert result["num_captions"]["web"] == 1
+    assert sum(line.startswith("sample ") for line in caplog.messages) == 3
 
 
 def test_a_sample_that_is_not_where_the_facts_say_is_our_mistake(tmp_path):

@@ -31,3 +31,14 @@ def test_whole_pictures_and_first_frames(tmp_path: Path) -> None:
     pictures = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in found.values()]
     assert pictures[0].size == (96, 2), "not cropped, though of an aspect that a crawl refuses by default"
     assert np.asarray(pictures[1]).mean() > 150, "the first frame is the bright one"
+
+
+def test_what_does_not_decode_has_no_picture(tmp_path: Path) -> None:
+    handle = io.BytesIO()
+    Image.new("RGB", (40, 10), (255, 0, 0)).save(handle, "PNG")
+    media = [handle.getvalue(), handle.getvalue()[:60], b"", handle.getvalue()]
+    samples = [Sample(key=f"{i:020x}", extension="png", media=each, captions=()) for i, each in enumerate(media)]
+    write_shard(tmp_path / "00000.tar", samples)
+    keys = [sample.key for sample in samples]
+    found = thumbnails(tmp_path, [describe(tmp_path / "00000.tar", tmp_path, 4)], keys)
+    assert [*found] == [keys[0], keys[3]]
