@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.shared.efficientnet import EfficientNetLite0
+from models.shared.plain_text import plain_text
 from models.shared.weights import require_sha256
 
 IMAGE_FILES = {
@@ -109,7 +110,7 @@ class TextTower(nn.Module):
         from tokenizers import Tokenizer
 
         self.packaged_digests = packaged_digests
-        self.tokenizer = Tokenizer.from_file(str(vocabulary))
+        self.tokenizer = plain_text(Tokenizer.from_file(str(vocabulary)))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_tokens)
         with torch.device("meta"):  # nothing is drawn for weights that are then replaced

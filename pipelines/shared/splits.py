@@ -6,7 +6,6 @@ alone, not on how many other samples there are; members that come or go move it 
 the first.
 """
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ import pyarrow.compute
 
 from pipelines.shared.params import suggestion
 from pipelines.shared.seeds import unit_interval
+from pipelines.shared.words import DOTTED_I, alphanumeric_runs, seen
 
 SPLITS = ("train", "val", "test")
-NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 DEFAULT_VAL_FRAC = 0.05
 DEFAULT_TEST_FRAC = 0.1
 
@@ -61,12 +60,15 @@ def _shares(given: float | Mapping[str, float], default: float, sources: Sequenc
 
 
 def normalise_caption(text: str) -> str:
-    """Letters and digits in lower case, other runs as one space: what makes two captions equal.
+    """Letters and digits with their marks in lower case, other runs as one space: what makes two captions equal.
+
+    Case and forms are folded as Unicode's NFKC_Casefold does it, what is not seen goes.
 
     >>> normalise_caption("Waving  Hand: light-skin tone!")
     'waving hand light skin tone'
     """
-    return NOT_ALPHANUMERIC.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen(text)).casefold())
+    return " ".join(alphanumeric_runs().findall(folded.replace(DOTTED_I, "i")))
 
 
 def equal_captions(captions: pyarrow.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,60 @@
+"""What a cell of a list says, whatever type the list gave it: the captions in it, or the address."""
+
+import math
+from decimal import Decimal
+from typing import Any
+
+MAX_WHOLE = 10**15
+
+
+class CellError(ValueError):
+    """A cell that is neither a text nor a list of texts."""
+
+
+def cell_texts(value: Any) -> list[str]:
+    """The texts in a cell.
+
+    A text is one, and each entry of a list is one; null and NaN are none; bytes are UTF-8; a number is what it is
+    written as, a whole one without a fraction (`2019`, for a column with gaps has it as 2019.0). Nothing is spelled by
+    Python's rules: truth values, objects, dates and lists in lists are refused.
+
+    Raises:
+        CellError: It is of another type, or its bytes are not UTF-8.
+    """
+    if isinstance(value, list | tuple):
+        return [text for each in value for text in _texts_of_one(each)]
+    return _texts_of_one(value)
+
+
+def cell_url(value: Any) -> str:
+    """The one address in a cell, without white space at its ends; empty for none.
+
+    Raises:
+        CellError: There are several, or as `cell_texts`.
+    """
+    if isinstance(value, int | float) and value == value:
+        raise CellError(f"a number is no address: {value!r:.80}")
+    found = [text for each in cell_texts(value) if (text := each.strip())]
+    if len(found) > 1:
+        raise CellError(f"{len(found)} addresses in one row")
+    return found[0] if found else ""
+
+
+def _texts_of_one(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, bytes):
+        try:
+            return [value.decode()]
+        except UnicodeDecodeError as error:
+            raise CellError(f"bytes that are not UTF-8: {error}") from None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [str(value)]
+    if isinstance(value, float | Decimal) and math.isnan(value):
+        return []
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        is_whole = value == int(value) and -MAX_WHOLE < value < MAX_WHOLE
+        return [str(int(value)) if is_whole else str(value)]
+    raise CellError(f"neither a text nor a list of texts: {value!r:.80}")
