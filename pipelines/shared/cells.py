@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 MAX_WHOLE = 10**15
@@ -32,7 +33,7 @@ def cell_url(value: Any) -> str:
     Raises:
         CellError: There are several, or as `cell_texts`.
     """
-    if isinstance(value, int | float) and value == value:
+    if isinstance(value, Real | Decimal) and not math.isnan(value):
         raise CellError(f"a number is no address: {value!r:.80}")
     found = [text for each in cell_texts(value) if (text := each.strip())]
     if len(found) > 1:
@@ -50,11 +51,13 @@ def _texts_of_one(value: Any) -> list[str]:
             return [value.decode()]
         except UnicodeDecodeError as error:
             raise CellError(f"bytes that are not UTF-8: {error}") from None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [str(value)]
-    if isinstance(value, float | Decimal) and math.isnan(value):
+    if isinstance(value, bool):
+        raise CellError(f"neither a text nor a list of texts: {value}")
+    if isinstance(value, Integral):
+        return [str(int(value))]
+    if isinstance(value, Real | Decimal) and math.isnan(value):
         return []
-    if isinstance(value, float | Decimal) and math.isfinite(value):
+    if isinstance(value, Real | Decimal) and math.isfinite(value):
         is_whole = value == int(value) and -MAX_WHOLE < value < MAX_WHOLE
         return [str(int(value)) if is_whole else str(value)]
     raise CellError(f"neither a text nor a list of texts: {value!r:.80}")

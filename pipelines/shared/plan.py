@@ -104,10 +104,11 @@ def read_chunk(folder: Path, name: str) -> list[tuple[str, Link]]:
 
 def canonical_url(text: str) -> str:
     """The one form of a URL; one that will be refused stays as it is, in UTF-8 and cut to the longest that is taken."""
+    text = utf8_text(text)
     try:
         return str(parse_url(text))
     except LinkError:
-        return utf8_text(text[: MAX_URL_CHARS + 1])
+        return text[: MAX_URL_CHARS + 1]
 
 
 def _sorted_lines(folder: Path) -> Iterator[tuple[str, str]]:

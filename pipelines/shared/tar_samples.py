@@ -78,7 +78,8 @@ def tar_samples(
 def split_name(name: str, *, by_last_dot: bool = False) -> tuple[str, str]:
     """What a sample's members share, and the extension in lower case: parted at a dot after the last slash."""
     folder, slash, base = name.rpartition("/")
-    stem, _, extension = base.rpartition(".") if by_last_dot else base.partition(".")
+    place = base.rfind(".") if by_last_dot else base.find(".")
+    stem, extension = (base[:place], base[place + 1 :]) if place >= 0 else (base, "")
     return f"{folder}{slash}{stem}", extension.lower()
 
 

@@ -204,8 +204,9 @@ def _check_sum(block: bytes, offset: int) -> None:
             raise TarError(f"it is compressed with {name}: unpack it first")
     stated = _number(block[148:156], offset)
     plain = block[:148] + b" " * 8 + block[156:]
-    signed = sum(plain) - 256 * sum(byte > 127 for byte in plain)
-    if stated not in (sum(plain), signed):
+    total = sum(plain)
+    # old programs added signed bytes
+    if stated != total and stated != total - 256 * sum(byte > 127 for byte in plain):
         raise TarError(f"no member and no end mark at byte {offset}")
 
 

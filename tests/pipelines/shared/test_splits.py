@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow
 import pytest
 
+from pipelines.shared.minhash import TextDuplicates, jaccard_pairs
 from pipelines.shared.splits import SplitShares, assign_splits, equal_captions, normalise_caption
 
 SOURCES = ("emoji", "clipart")
@@ -14,6 +15,11 @@ SOURCES = ("emoji", "clipart")
         ("ﬁne  art", "fine art"),
         ("STRASSE!", "straße"),
         ("a_b", "a b"),
+        ("İstanbul", "istanbul"),
+        ("cafe\u0301", "CAFÉ"),
+        ("a\u00ad cat\u200e", "a cat"),
+        ("Bob\u00b4s", "bob s"),
+        ("می\u200cروم", "میروم"),
     ],
 )
 def test_equal_captions_are_normalised_to_one(first, second):
@@ -22,6 +28,11 @@ def test_equal_captions_are_normalised_to_one(first, second):
 
 def test_other_words_stay_apart():
     assert normalise_caption("red heart") != normalise_caption("red hearts")
+    male, female = "काला कुत्ता", "काली कुत्ती"
+    assert (normalise_caption(male), normalise_caption(female)) == (male, female)
+    (found,) = {len(pairs[0]) for pairs in jaccard_pairs([male, female], TextDuplicates(min_jaccard=0.8))} or {0}
+    assert found == 0, "texts that differ in vowel signs are no duplicates"
+    assert normalise_caption("قِطّ") != normalise_caption("قَطّ")
     assert normalise_caption(" !! ") == ""
 
 
