@@ -55,9 +55,11 @@ def _texts_of_one(value: Any) -> list[str]:
         raise CellError(f"neither a text nor a list of texts: {value}")
     if isinstance(value, Integral):
         return [str(int(value))]
-    if isinstance(value, Real | Decimal) and math.isnan(value):
-        return []
-    if isinstance(value, Real | Decimal) and math.isfinite(value):
-        is_whole = value == int(value) and -MAX_WHOLE < value < MAX_WHOLE
-        return [str(int(value)) if is_whole else str(value)]
+    if isinstance(value, Real | Decimal):
+        number = value if isinstance(value, Decimal) else float(value)
+        if math.isnan(number):
+            return []
+        if math.isfinite(number):
+            is_whole = number == int(number) and -MAX_WHOLE < number < MAX_WHOLE
+            return [str(int(number)) if is_whole else str(number)]
     raise CellError(f"neither a text nor a list of texts: {value!r:.80}")

@@ -6,6 +6,7 @@ alone, not on how many other samples there are; members that come or go move it 
 the first.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pipelines.shared.seeds import unit_interval
 from pipelines.shared.words import DOTTED_I, alphanumeric_runs, seen
 
 SPLITS = ("train", "val", "test")
+ASCII_RUNS = re.compile(r"[a-z0-9]+")
 DEFAULT_VAL_FRAC = 0.05
 DEFAULT_TEST_FRAC = 0.1
 
@@ -67,6 +69,8 @@ def normalise_caption(text: str) -> str:
     >>> normalise_caption("Waving  Hand: light-skin tone!")
     'waving hand light skin tone'
     """
+    if text.isascii():  # the most, and much faster
+        return " ".join(ASCII_RUNS.findall(text.lower()))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen(text)).casefold())
     return " ".join(alphanumeric_runs().findall(folded.replace(DOTTED_I, "i")))
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.shared.minhash import TextDuplicates, jaccard_pairs
 from pipelines.shared.splits import SplitShares, assign_splits, equal_captions, normalise_caption
@@ -24,6 +26,12 @@ SOURCES = ("emoji", "clipart")
 )
 def test_equal_captions_are_normalised_to_one(first, second):
     assert normalise_caption(first) == normalise_caption(second) != ""
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=30))
+def test_the_short_way_of_ascii_is_the_long_one(text):
+    """A letter that is not ASCII takes the other way."""
+    assert f"{normalise_caption(text)} ж".lstrip() == normalise_caption(f"{text} ж")
 
 
 def test_other_words_stay_apart():
