@@ -54,6 +54,8 @@ class Config:
             raise ValueError(
                 f"extension_after must be one of {', '.join(EXTENSION_AFTER)}, got {self.extension_after!r}"
             )
+        if not self.shards or self.shards.startswith("/") or ".." in self.shards.split("/"):
+            raise ValueError(f"shards must be a pattern of names inside the folder, got {self.shards!r}")
         if not self.captions or not all(place.removeprefix("json.") for place in self.captions):
             raise ValueError(f"captions must name a text member or json.<field>, got {list(self.captions)}")
 

@@ -160,6 +160,24 @@ def test_shards_end_in_tar(tmp_path: Path, name: str) -> None:
         links(tmp_path, shards="a.*")
 
 
+@pytest.mark.parametrize("shards", ["", "/etc/*.tar", "../*.tar", "in/../../*.tar"])
+def test_shards_are_inside_the_folder(shards: str) -> None:
+    with pytest.raises(ValueError, match="shards must be a pattern of names inside the folder"):
+        Config(folder="mine", shards=shards)
+
+
+@pytest.mark.parametrize(
+    "name", ["pipe:touch {}", "$(touch {})", "`touch {}`", "~/x", "$HOME", "{{0..999999999}}", "-"]
+)
+def test_names_are_names_and_no_commands(tmp_path: Path, name: str) -> None:
+    """webdataset itself runs `pipe:` in a shell and expands the rest."""
+    mark = tmp_path / "mark"
+    for settings in ({"folder": name.format(mark)}, {"folder": str(tmp_path), "shards": f"x{name.format(mark)}.tar"}):
+        with pytest.raises(ValueError, match="has no shards"):
+            links(Path(settings.pop("folder")), **settings)
+    assert not mark.exists()
+
+
 def test_a_refused_shard_is_named_with_its_member(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", {"0.png": b"a", "1.png": b"b", "0.txt": b"c", "1.txt": b"d"})
     with pytest.raises(ValueError, match=r"a\.tar cannot be read as a tar: members of the sample '0' stand apart"):
