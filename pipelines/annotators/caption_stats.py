@@ -52,7 +52,7 @@ def _counts(texts: Sequence[str]) -> dict[str, Any]:
     dense = ["".join(seen(text).split()) for text in texts]
     return {
         "num_captions": len(texts),
-        "caption_words": [len(text.split()) for text in texts],
+        "caption_words": [len(seen(text).split()) for text in texts],
         "caption_characters": [len(text) for text in texts],
         "caption_alphanumeric_frac": [alphanumerics(text) / max(len(text), 1) for text in dense],
         "caption_digits_frac": [sum(map(str.isdigit, text)) / max(len(text), 1) for text in dense],

@@ -6,8 +6,8 @@ closing quote, is one bad row and neither the end of the list nor the rows up to
 length within that of a row. In TSV, which is often written without quoting, such a row is taken as it stands if its
 tabs fit.
 
-A quoted cell that holds what would be rows of their own, with an address at the address's place, is an unclosed quote
-that met a later one.
+A quoted cell that holds what would be rows of their own, with an address at the address's place, is taken for an
+unclosed quote that met a later one. All its lines are one bad row, so that nobody's caption can bring rows in.
 """
 
 import csv
@@ -100,26 +100,22 @@ class DelimitedRows:
                 yield self._row(number, line, body, width, address)
 
     def _row(self, number: int, line: str, body: str, width: int, address: int) -> Row:
-        literal = body.split(self.delimiter)
-        if '"' not in body:
-            cells, problem = literal, ""
-        else:
+        cells = literal = body.split(self.delimiter)
+        taken: list[tuple[int, str | None]] = []
+        problem = ""
+        if '"' in body:
             try:
                 cells, taken, swallows = self._quoted(line, width, address)
                 if swallows:
-                    self.lines.give_back(taken)
-                    raise csv.Error("a quoted cell holds further rows: its quote is not closed")
-                problem = ""
+                    problem = f"a quoted cell that holds further rows, up to line {taken[-1][0]}"
             except csv.Error as error:
-                cells, problem = [], f"{type(error).__name__}: {error}"
-            if self.delimiter == "\t" and len(cells) != width and len(literal) == width:
-                self.lines.give_back(taken if not problem else ())
+                problem = f"{type(error).__name__}: {error}"
+            if self.delimiter == "\t" and len(literal) == width and (problem or len(cells) != width):
+                self.lines.give_back(taken)
                 return Row(number, literal)
-        if problem:
-            return Row(number, None, problem)
-        if len(cells) != width:
-            return Row(number, None, f"{len(cells)} cells, where there are {width} columns")
-        return Row(number, cells)
+        if not problem and len(cells) != width:
+            problem = f"{len(cells)} cells, where there are {width} columns"
+        return Row(number, None if problem else cells, problem)
 
     def _quoted(self, line: str, width: int, address: int) -> tuple[list[str], list[tuple[int, str | None]], bool]:
         """Cells of the record that starts with a line, the further lines that it took, whether it swallowed rows.

@@ -95,13 +95,15 @@ def test_quoted_tsv_with_line_breaks_is_read() -> None:
 @pytest.mark.parametrize("address", [0, 1])
 def test_rows_up_to_a_later_quote_are_not_one_caption(delimiter: str, address: int) -> None:
     """An unclosed quote, and one further down that would close it."""
-    captions = ['"Sunset', "a cat", 'size 5"', "a dog"]
+    captions = ['"Sunset', "a cat", 'size 5"', "a dog", "a bird"]
     pairs = [[f"http://a.com/{number}.jpg", text] for number, text in enumerate(captions)]
     lines = [delimiter.join(pair if address == 0 else pair[::-1]) for pair in pairs]
     rows = read("\n".join(["a" + delimiter + "b", *lines]), delimiter, address)
     found = {cells[address]: cells[1 - address] for _, cells in rows if not isinstance(cells, str)}
-    expected = dict(pairs if delimiter == "\t" else pairs[1:])
+    expected = dict(pairs if delimiter == "\t" else pairs[3:])
     assert found == expected and problems(rows) == ([] if delimiter == "\t" else [2])
+    if delimiter == ",":
+        assert rows[0][1] == "a quoted cell that holds further rows, up to line 4"
 
 
 def test_a_caption_with_an_address_of_its_own_is_one_caption() -> None:

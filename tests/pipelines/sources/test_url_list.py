@@ -243,7 +243,7 @@ def test_a_list_on_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     Path("site").mkdir()
     Path("site/0.png").write_bytes(still(0))
-    rows = ["url,caption", "http://localhost/0.png,a picture", f"{s3}/lists/0.png,a picture in the bucket"]
+    rows = ["url,caption", "http://localhost/0.png,a picture", f"{s3}/lists/0.png,a picture in the bucket", "x,y,z"]
     Path("links.csv").write_text("\n".join(rows))
     for name in ("links.csv", "site/0.png"):
         RemoteFolder(f"{s3}/lists").upload(Path(name), Path(name).name)
@@ -257,4 +257,5 @@ def test_a_list_on_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         made.append(read_manifest(Path("data/crawl/mine")))
     assert (made[0].shards, made[0].layers) == (made[1].shards, made[1].layers)
     assert made[1].counts.rejected == {"url_refused": 1} and made[1].counts.kept == 1
+    assert made[1].details["pages"] == {"row_misfit": 1}
     assert set(read_lock()["mine"]["local"]) == {"site", f"{s3}/lists/links.csv"}
