@@ -110,7 +110,7 @@ class TextTower(nn.Module):
         from tokenizers import Tokenizer
 
         self.packaged_digests = packaged_digests
-        self.tokenizer = plain_text(Tokenizer.from_file(str(vocabulary)))
+        self.tokenizer = Tokenizer.from_file(str(vocabulary))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_tokens)
         with torch.device("meta"):  # nothing is drawn for weights that are then replaced
@@ -126,7 +126,7 @@ class TextTower(nn.Module):
 
     def token_ids(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """int64 ids [B, L], zero-padded to the longest caption, and bool mask [B, L], True on tokens."""
-        rows = [torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(captions))]
+        rows = [torch.tensor(encoding.ids) for encoding in plain_text(self.tokenizer).encode_batch(list(captions))]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.words.weight.device)
         lengths = torch.tensor([len(row) for row in rows], device=ids.device)
         return ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]

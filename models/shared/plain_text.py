@@ -11,6 +11,9 @@ from typing import Any
 def plain_text(tokenizer: Any) -> Any:
     """Makes a tokenizer take names of control tokens as text; the tokens that it adds itself stay.
 
+    A copy of a `Tokenizer` of `tokenizers` forgets it (`copy.deepcopy` goes through its JSON, which has no word for
+    it), so that models call this wherever they tokenize; it costs nothing.
+
     Args:
         tokenizer: A `SimpleTokenizer` or `HFTokenizer` of open_clip, a `Tokenizer` of `tokenizers`, or a tokenizer of
             `transformers`; it is changed.

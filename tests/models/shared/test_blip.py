@@ -1,3 +1,4 @@
+import copy
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def test_a_special_token_in_a_caption_is_text(tiny):
     assert mask.sum(dim=1).tolist() == [7, 3, 16]
     assert not {PAD, UNK, CLS, SEP, MASK, DEC, ENC} & set(tokens[2, 1:-1].tolist())
     assert tiny.tokenizer.decode(tokens[0].tolist()) == "a [ pad ] cat"
+    assert copy.deepcopy(tiny).tokenize(["a [PAD] cat"])[0].equal(tokens[:1, :7])
 
 
 def test_long_captions_are_cut():

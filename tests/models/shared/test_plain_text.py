@@ -1,5 +1,7 @@
 """Names of control tokens in captions, by their ids."""
 
+import copy
+
 import open_clip
 import pytest
 import tokenizers
@@ -46,11 +48,21 @@ def test_tokens_of_ones_own_are_text_too() -> None:
 
 @pytest.mark.parametrize("name", ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"])
 def test_minilm_reads_control_tokens_as_text(name: str) -> None:
-    tokenizer = text_tower().tokenizer
-    start, *text, end = tokenizer.encode(f"a {name} cat").ids
+    tower = text_tower()
+    tokenizer = tower.tokenizer
+    start, *text, end = tower.token_ids([f"a {name} cat"])[0][0].tolist()
     control = {tokenizer.token_to_id(each) for each in ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]")}
     assert {start, end} <= control and not control & set(text)
     assert tokenizer.decode(text) == f"a [ {name[1:-1].lower()} ] cat"
+
+
+def test_a_copy_reads_them_as_text_too() -> None:
+    """Fine-tunes are copies of what they start from."""
+    tower = copy.deepcopy(text_tower())
+    ids, _ = tower.token_ids(["a [SEP] cat"])
+    assert (ids == tower.tokenizer.token_to_id("[SEP]")).sum() == 1
+    tokenizer = copy.deepcopy(plain_text(SimpleTokenizer()))
+    assert tokenizer.eot_token_id not in tokenizer.encode("<end_of_text>")
 
 
 def wordlevel() -> tokenizers.Tokenizer:
