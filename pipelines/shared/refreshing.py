@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from yarl import URL
-
 from pipelines.shared.answers import FetchError, Held
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.files import digest_json
@@ -28,6 +26,8 @@ from pipelines.shared.reasons import GONE, HOST_TROUBLE, LinkError, may_pass, st
 from pipelines.shared.records import Link
 from pipelines.shared.robots import UNREAD
 from pipelines.shared.serve import ServedFiles
+from pipelines.shared.unexpected import as_link_error
+from pipelines.shared.urls import authority_of
 
 LINKS_AT_A_TIME = 1024
 TROUBLE_IN_A_ROW = 5
@@ -162,11 +162,12 @@ class Refresher:
             digest = self.served.digest(link.url)
             if digest is not None:
                 return Seen(known | {"sha256": digest, "reason": known["reason"] if digest else "http_404"})
-        host = URL(link.url, encoded=True).authority if link.url else ""
+        host = authority_of(link.url)
         if self._trouble[host] >= TROUBLE_IN_A_ROW:
             return Seen(known, is_reached=False)
         try:
-            seen, is_trouble = await self._asked(link, known), False
+            with as_link_error(link.url):
+                seen, is_trouble = await self._asked(link, known), False
         except LinkError as error:
             seen, is_trouble = _refused(known, error), error.reason in HOST_TROUBLE
         self._trouble[host] = self._trouble[host] + 1 if is_trouble else 0
