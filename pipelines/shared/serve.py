@@ -1,10 +1,11 @@
 """Serves a folder on this machine while a stage runs: a site, or shards whose members are reached as files."""
 
+import errno
 import hashlib
 import os
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from http import HTTPStatus
@@ -34,7 +35,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """The answer's head; returns the body's file, or None where there is none."""
         folder, mark, name = self.translate_path(self.path).partition(".tar/")
         shard = Path(folder + ".tar")
-        if not mark or not shard.is_file():
+        if not mark or not is_there(shard.is_file):
             return super().send_head()
         content = read_member(shard, name)
         if content is None:
@@ -51,6 +52,16 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
+
+
+def is_there(check: Callable[[], bool]) -> bool:
+    """What `Path.is_file` or `Path.is_dir` says; no where the name is longer than a file system takes."""
+    try:
+        return check()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 @cache
@@ -87,7 +98,7 @@ class ServedFiles:
         """sha256 of the body behind a URL of the site; empty where there is none, None where a folder stands there."""
         # the handler's own reading of a path needs nothing but a folder
         place = QuietHandler.translate_path(self, URL(url, encoded=True).raw_path_qs)  # type: ignore[arg-type]
-        if Path(place).is_dir():
+        if is_there(Path(place).is_dir):
             return None
         relative = Path(place).relative_to(self.folder).as_posix()
         if place.endswith("/"):
@@ -98,10 +109,10 @@ class ServedFiles:
 
     def _hashed(self, place: str) -> str:
         folder, mark, name = place.partition(".tar/")
-        if mark and Path(folder + ".tar").is_file():
+        if mark and is_there(Path(folder + ".tar").is_file):
             content = read_member(Path(folder + ".tar"), name)
             return "" if content is None else hashlib.sha256(content).hexdigest()
-        return digest_file(Path(place)) if Path(place).is_file() else ""
+        return digest_file(Path(place)) if is_there(Path(place).is_file) else ""
 
 
 class Server(ThreadingHTTPServer):
