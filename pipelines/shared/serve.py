@@ -33,7 +33,10 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """The answer's head; returns the body's file, or None where there is none."""
-        folder, mark, name = self.translate_path(self.path).partition(".tar/")
+        place = self.translate_path(self.path)
+        if "\0" in place:
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        folder, mark, name = place.partition(".tar/")
         shard = Path(folder + ".tar")
         if not mark or not is_there(shard.is_file):
             return super().send_head()
