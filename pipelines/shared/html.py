@@ -152,6 +152,9 @@ def _links(tree: LexborHTMLParser, base: str, pattern: Link, origin: str, left_o
     num_links = num_chars = 0
     texts: set[str] = set()
     for node in tree.css("img, video"):
+        if num_links >= MOST_LINKS:
+            left_out["over_max_links"] += 1
+            continue
         place = picture_place(node) if node.tag == "img" else clip_place(node)
         if place.left_out:
             left_out[place.left_out] += 1
@@ -161,8 +164,8 @@ def _links(tree: LexborHTMLParser, base: str, pattern: Link, origin: str, left_o
         captions = _captions(node, figcaptions.get(node.mem_id, ""), origin)
         new = {caption.text for caption in captions} - texts
         num_more = len(address) + sum(map(len, new))
-        if num_links >= MOST_LINKS or num_chars + num_more > MOST_TEXT_CHARS:
-            left_out["over_max_links" if num_links >= MOST_LINKS else "over_max_text"] += 1
+        if num_chars + num_more > MOST_TEXT_CHARS:
+            left_out["over_max_text"] += 1
             continue
         num_links, num_chars = num_links + 1, num_chars + num_more
         texts |= new

@@ -77,6 +77,8 @@ class Summary:
         not_reached: Those of the unchanged that gave no answer; they are asked again the next time.
         is_noted: Whether the entry in `sources.lock` has changed.
         problem: Why the source could not be compared; empty if it could.
+        losses: What is wrong with its last crawl, see `crawl_summary.losses`; empty if it was fine.
+        keeps_none: Whether that crawl kept nothing.
     """
 
     source: str
@@ -88,6 +90,8 @@ class Summary:
     not_reached: int = 0
     is_noted: bool = False
     problem: str = ""
+    losses: str = ""
+    keeps_none: bool = False
 
     def __str__(self) -> str:
         if self.problem:
@@ -95,7 +99,9 @@ class Summary:
         if not self.is_crawled:
             return f"{self.source}: not crawled yet"
         numbers = [f"{getattr(self, name)} {name}" for name in ("new", "changed", "gone", "unchanged")]
-        return f"{self.source}: {', '.join(numbers)}" + (f" ({self.not_reached} not reached)" * bool(self.not_reached))
+        not_reached = f" ({self.not_reached} not reached)" if self.not_reached else ""
+        losses = f"; of the last crawl {self.losses}" if self.losses else ""
+        return f"{self.source}: {', '.join(numbers)}{not_reached}{losses}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ def test_command(project: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     main()
     (said,) = json.loads(capsys.readouterr().out)
     numbers = dict.fromkeys(("new", "changed", "gone", "unchanged", "not_reached"), 0)
-    assert said == {"source": "list", "is_crawled": False, "is_noted": False, "problem": "", **numbers}
+    words = {"problem": "", "losses": "", "keeps_none": False}
+    assert said == {"source": "list", "is_crawled": False, "is_noted": False, **words, **numbers}
 
 
 @pytest.fixture
