@@ -262,7 +262,7 @@ class Fetcher:
                 return Response(
                     final_url=str(url),
                     body=body,
-                    content_type=response.headers.get("Content-Type", ""),
+                    content_type=response.headers.get("Content-Type", "").encode("ascii", "replace").decode(),
                     is_unchanged=is_unchanged,
                     **({} if is_served else validators(response.headers)),
                 )

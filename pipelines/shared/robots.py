@@ -72,8 +72,11 @@ class Robots:
         except LinkError as error:
             if not is_unavailable(error.reason):
                 is_of_host = isinstance(error, FetchError) and error.final_url == str(place)
-                is_of_host = is_of_host and error.reason in OF_ITS_HOST
-                self._unread[origin] = error if is_of_host else LinkError("robots_denied", UNREAD)
+                self._unread[origin] = (
+                    LinkError(error.reason, error.message)
+                    if is_of_host and error.reason in OF_ITS_HOST
+                    else LinkError("robots_denied", UNREAD)
+                )
             return Protego.parse("")
         return await asyncio.to_thread(self._parsed, content[:ROBOTS_BYTES])
 

@@ -34,7 +34,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """The answer's head; returns the body's file, or None where there is none."""
         place = self.translate_path(self.path)
-        if "\0" in place:
+        if not may_be_a_name(place):
             return self.send_error(HTTPStatus.NOT_FOUND)
         folder, mark, name = place.partition(".tar/")
         shard = Path(folder + ".tar")
@@ -55,6 +55,14 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
+
+
+def may_be_a_name(place: str) -> bool:
+    """Whether a file system can hold a path at all."""
+    try:
+        return b"\0" not in os.fsencode(place)
+    except UnicodeEncodeError:
+        return False
 
 
 def is_there(check: Callable[[], bool]) -> bool:

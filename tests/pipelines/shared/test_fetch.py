@@ -244,6 +244,19 @@ def test_pages(server: FaultServer) -> None:
     assert asyncio.run(run()) == ["type_refused", "type_refused", "http_404", "body_limit", "robots_denied"]
 
 
+def test_a_content_type_that_is_no_text_costs_nothing(fresh: FaultServer) -> None:
+    async def odd(x: Exchange) -> None:
+        await x.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\xff\r\nContent-Length: 3\r\n\r\n<p>")
+
+    fresh.behaviours["/odd"] = odd
+
+    async def run() -> str:
+        async with Fetcher(served(fresh)) as fetcher:
+            return (await fetcher.get_page("http://localhost/odd")).content_type
+
+    assert asyncio.run(run()) == "text/html; charset=?"
+
+
 def test_nothing_listens(tmp_path: Path) -> None:
     (error,) = media(FetchSettings(limits=LIMITS, guard=Guard(served_port=1)), "http://localhost/x.png")
     assert isinstance(error, LinkError) and error.reason == "robots_denied"
