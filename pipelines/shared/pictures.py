@@ -33,11 +33,12 @@ LATE_SRCSET = (
 NO_ADDRESS = ("data:", "blob:", "javascript:", "about:", "mailto:", "tel:")
 LOOKS_LIKE_AN_ADDRESS = re.compile(r"(?i)(?:https?://|//|/|\./|\.\./|\?)\S*|[^\s{}<>|]*[/.][^\s{}<>|]*")
 STAND_IN = re.compile(
-    r"(?i)(?:^|.*[-_.])?(?:blank|spacer|placeholder|place[-_]?holder|loading|loader|preloader|spinner|lazy|lazyload|lazy[-_]load"
-    r"|transparent|trans|transp|pixel|dot|empty|dummy|clear|shim|grey|gray|1x1|1px|one[-_]pixel|no[-_]?image|default)"
+    r"(?i)[a-z0-9]\.gif|(?:^|.*[-_.])?(?:blank|spacer|placeholder|place[-_]?holder|loading|loader|preloader|spinner|lazy"
+    r"|lazyload|lazy[-_]load|transparent|trans|transp|pixel|dot|empty|dummy|clear|shim|grey|gray|1x1|1px|one[-_]pixel|no[-_]?image|default)"
     r"(?:[-_.].*)?\.(?:gif|png|svg|jpe?g|webp)"
 )
 OTHER_FORMATS = re.compile(r"(?i)\.(?:avif|avifs|svg|svgz|jxl|heic|heif|jp2|jxr|tiff?|bmp|ico)$")
+NO_PICTURES = re.compile(r"(?i)\.(?:x?html?|json|js|css|xml|pdf|mp4|webm|mov|m3u8|mp3)$")
 TAKEN_TYPES = frozenset({"", "image/jpeg", "image/jpg", "image/png", "image/apng", "image/webp", "image/gif"})
 MOST_SENSIBLE_PX = 4096
 MOST_SENSIBLE_DENSITY = 4.0
@@ -67,12 +68,12 @@ def picture_place(node: LexborNode) -> Place:
     """The address of an `img`."""
     attributes = node.attributes
     source = (attributes.get("src") or "").strip()
-    late = _late(attributes, LATE_SRC) or largest(_first(attributes, LATE_SRCSET))
+    late = _late_picture(attributes, LATE_SRC) or largest(_first(attributes, LATE_SRCSET))
     if late:
         return Place(late, "stand_in" if source and source != late else "")
     if is_address(source) and not is_stand_in(source) and not _is_other_format(source):
         return Place(source)
-    other = largest(attributes.get("srcset") or "") or _late(attributes, LARGER_SRC) or _of_picture(node)
+    other = largest(attributes.get("srcset") or "") or _late_picture(attributes, LARGER_SRC) or _of_picture(node)
     if other or _has_noscript(node):
         return Place(other, "stand_in" if source or not other else "")
     if source:
@@ -83,16 +84,17 @@ def picture_place(node: LexborNode) -> Place:
 def clip_place(node: LexborNode) -> Place:
     """The address of a `video`: its own, else that of its first MP4, else of its first source."""
     attributes = node.attributes
-    if source := _late(attributes, LATE_SRC) or (attributes.get("src") or "").strip():
-        return Place(source) if is_address(source) else Place("", "inline")
+    source = next(_late(attributes, LATE_SRC), "") or (attributes.get("src") or "").strip()
+    if is_address(source):
+        return Place(source)
     choices = []
     for child in node.css("source"):
         of_child = child.attributes
-        if address := _late(of_child, LATE_SRC) or (of_child.get("src") or "").strip():
+        if address := next(_late(of_child, LATE_SRC), "") or (of_child.get("src") or "").strip():
             choices.append((_media_type(of_child) != "video/mp4", address))
     choices.sort(key=lambda choice: choice[0])
     address = next((address for _, address in choices if is_address(address)), "")
-    return Place(address, "" if address else "inline" if choices else "no_address")
+    return Place(address, "" if address else "inline" if source or choices else "no_address")
 
 
 def is_address(text: str) -> bool:
@@ -155,10 +157,16 @@ def _size(descriptors: list[str]) -> tuple[int, float] | None:
     return (int(numbers["w"]), 1.0) if is_width else None
 
 
-def _late(attributes: Mapping[str, str | None], names: tuple[str, ...]) -> str:
-    """The address that a script would put in place."""
+def _late(attributes: Mapping[str, str | None], names: tuple[str, ...]) -> Iterator[str]:
+    """The addresses that a script would put in place."""
     texts = ((attributes.get(name) or "").strip() for name in names)
-    return next((text for text in texts if is_address(text) and LOOKS_LIKE_AN_ADDRESS.fullmatch(text)), "")
+    return (text for text in texts if is_address(text) and LOOKS_LIKE_AN_ADDRESS.fullmatch(text))
+
+
+def _late_picture(attributes: Mapping[str, str | None], names: tuple[str, ...]) -> str:
+    """The first of them that may be a picture of a format that we take."""
+    texts = _late(attributes, names)
+    return next((each for each in texts if not _is_other_format(each) and not NO_PICTURES.search(_file_name(each))), "")
 
 
 def _first(attributes: Mapping[str, str | None], names: tuple[str, ...]) -> str:
@@ -171,7 +179,7 @@ def _of_picture(node: LexborNode) -> str:
         if _media_type(attributes) not in TAKEN_TYPES:
             continue
         late = _first(attributes, LATE_SRCSET)
-        if address := largest(late) or _late(attributes, LATE_SRC) or largest(attributes.get("srcset") or ""):
+        if address := largest(late) or _late_picture(attributes, LATE_SRC) or largest(attributes.get("srcset") or ""):
             return address
     return ""
 

@@ -184,6 +184,8 @@ FAULTS: dict[str, tuple[Behaviour, str, float]] = {
     "/gzip": (fixed("200 OK", Content_Encoding="gzip"), "content_encoding", 0.5),
     "/br": (fixed("200 OK", Content_Encoding="br"), "content_encoding", 0.5),
     "/chain": (fixed("200 OK", Content_Encoding=", ".join(["gzip"] * 20)), "content_encoding", 0.5),
+    "/hidden-gzip": (fixed("200 OK", b"\x1f\x8b\x08" + bytes(50)), "type_refused", 0.5),
+    "/json": (fixed("200 OK", b'{"error": "slow down"}', Content_Type="image/jpeg"), "type_refused", 0.5),
     "/two-codings": (two_codings, "content_encoding", 0.5),
     "/two-reservations": (two_reservations, "optout:tdm-reservation", 0.5),
     "/to-punycode": (fixed("302 Found", b"", Location="http://xn--a.com/x.png"), "url_refused", 0.5),

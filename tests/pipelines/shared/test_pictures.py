@@ -33,6 +33,9 @@ def place(html: str) -> Place:
         ("<img src=x.jpg data-hi-res-src=y.jpg>", "x.jpg", ""),
         ("<img src=x.jpg data-src='{{ url }}'>", "x.jpg", ""),
         ("<img src=x.jpg data-src='item-12'>", "x.jpg", ""),
+        ("<img src=x.jpg data-src=v.mp4>", "x.jpg", ""),
+        ("<img src=x.jpg data-src=x.svg data-original=page.html>", "x.jpg", ""),
+        ("<img src=b.gif srcset='x.jpg 640w'>", "x.jpg", "stand_in"),
         ("<img src=/i/spacer.gif?v=2 srcset='x.jpg 640w'>", "x.jpg", "stand_in"),
         ("<img src=/i/spacer.gif>", "/i/spacer.gif", ""),
         ("<img src=lazy.png><noscript><img src=x.png></noscript>", "", "stand_in"),
@@ -59,6 +62,7 @@ def place(html: str) -> Place:
         ("<video data-src=v.mp4 poster=p.jpg></video>", "v.mp4", ""),
         ("<video><source data-src=v.webm type=video/webm><source data-src=v.mp4 type=video/mp4></video>", "v.mp4", ""),
         ("<video src=blob:x></video>", "", "inline"),
+        ("<video src=blob:x><source src=v.mp4></video>", "v.mp4", ""),
         ("<video poster=p.jpg></video>", "", "no_address"),
     ],
 )
@@ -113,7 +117,10 @@ def test_largest_sensible(srcset: str, address: str) -> None:
     ("name", "expected"),
     [
         *((f"/i/{name}", True) for name in ("blank.gif", "spacer.png", "img-placeholder.svg", "1x1.gif", "lazy.jpg?x")),
-        *((name, False) for name in ("cat.jpg", "blanket.jpg", "placemat.png", "lazybones.jpg", "blank", "-" * 9999)),
+        *(
+            (name, False)
+            for name in ("cat.jpg", "blanket.jpg", "ab.gif", "placemat.png", "lazybones.jpg", "blank", "-" * 9999)
+        ),
     ],
 )
 def test_names_that_stand_in(name: str, expected: bool) -> None:
