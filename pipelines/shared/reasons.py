@@ -31,12 +31,14 @@ FAILED = {
     "decode_error": "its bytes are damaged",
     "decode_crash": "its decoder's process died",
     "decode_timeout": "not decoded after `decode_sec`",
+    "internal_error": "it raised what nobody expected, a mistake of ours; the log has a line on it",
     "host_suspended": "not tried: five links of its host in a row had failed",
 }
 TRIES_AGAIN = frozenset(
     {"connect_error", "truncated", "http_408", "http_429", "http_500", "http_502", "http_503", "http_504"}
 )
 HOST_TROUBLE = frozenset({"dns_error", "connect_error", "tls_error", "deadline", "too_slow"} | TRIES_AGAIN)
+HOST_ACCOUNT = HOST_TROUBLE | {"decode_timeout"}  # five in a row of these suspend a host
 DECODER_TROUBLE = frozenset({"decode_crash", "decode_timeout"})
 GONE = frozenset({"http_404", "http_410"})
 
@@ -53,7 +55,7 @@ def status_of(reason: str) -> str:
 
 def may_pass(reason: str) -> bool:
     """Whether another try may end otherwise although nothing has changed at the source."""
-    passing = HOST_TROUBLE | DECODER_TROUBLE | {"protocol_error", "host_suspended"}
+    passing = HOST_TROUBLE | DECODER_TROUBLE | {"protocol_error", "host_suspended", "internal_error"}
     return reason in passing or reason.startswith("http_5")
 
 

@@ -1,8 +1,10 @@
 """Serves a folder on this machine while a stage runs: a site, or shards whose members are reached as files."""
 
+import errno
 import hashlib
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache, partial
 from http import HTTPStatus
@@ -31,7 +33,10 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """The answer's head; returns the body's file, or None where there is none."""
-        split = split_member(self.translate_path(self.path))
+        place = self.translate_path(self.path)
+        if not may_be_a_name(place):
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        split = split_member(place)
         if split is None:
             return super().send_head()
         part = open_member(*split)
@@ -70,6 +75,24 @@ class Part:
         self.handle.close()
 
 
+def may_be_a_name(place: str) -> bool:
+    """Whether a file system can hold a path at all."""
+    try:
+        return b"\0" not in os.fsencode(place)
+    except UnicodeEncodeError:
+        return False
+
+
+def is_there(check: Callable[[], bool]) -> bool:
+    """What `Path.is_file` or `Path.is_dir` says; no where the name is longer than a file system takes."""
+    try:
+        return check()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 @cache
 def tar_places(path: Path, mtime_ns: int, num_bytes: int) -> dict[str, tuple[int, int]]:
     """Offset and size of each file in a tar, by name; the tar's time and size tell a new one from the one before.
@@ -89,7 +112,7 @@ def split_member(place: str) -> tuple[Path, str] | None:
     """The tar, and the name in it, of a path that leads into a tar; None for every other path."""
     at = place.find(".tar/")
     while at >= 0:
-        if (shard := Path(place[: at + 4])).is_file():
+        if is_there((shard := Path(place[: at + 4])).is_file):
             return shard, place[at + 5 :]
         at = place.find(".tar/", at + 1)
     return None
@@ -128,7 +151,7 @@ class ServedFiles:
         """sha256 of the body behind a URL of the site; empty where there is none, None where a folder stands there."""
         # the handler's own reading of a path needs nothing but a folder
         place = QuietHandler.translate_path(self, URL(url, encoded=True).raw_path_qs)  # type: ignore[arg-type]
-        if Path(place).is_dir():
+        if is_there(Path(place).is_dir):
             return None
         relative = Path(place).relative_to(self.folder).as_posix()
         if place.endswith("/"):
@@ -139,7 +162,7 @@ class ServedFiles:
 
     def _hashed(self, place: str) -> str:
         if (split := split_member(place)) is None:
-            return digest_file(Path(place)) if Path(place).is_file() else ""
+            return digest_file(Path(place)) if is_there(Path(place).is_file) else ""
         part = open_member(*split)
         if part is None:
             return ""

@@ -82,6 +82,9 @@ def test_refused_urls_stay_and_are_cut(tmp_path: Path) -> None:
     assert canonical_url("file:///etc/passwd") == "file:///etc/passwd"
     assert len(canonical_url("http://a.com/" + "x" * 9000)) == 2084, "one more than allowed: it will be refused"
     assert canonical_url("HTTP://a.com") == "http://a.com/"
+    assert canonical_url("http://a.com/\ud800") == "http://a.com/\\ud800", (
+        "a half of a pair: refused, and can be stored"
+    )
     made = plan(tmp_path, [Link(url="data:,x"), Link(url="")])
     assert sorted(each.url for _, each in everything(tmp_path, made)) == ["", "data:,x"]
 

@@ -135,6 +135,27 @@ def test_a_large_member_is_answered_in_pieces(tmp_path: Path) -> None:
         assert len(get(port, "/a.tar/big")[1]) == 64 << 20
 
 
+def test_names_of_any_kind_are_found_or_not_there(tmp_path: Path) -> None:
+    for name in ("a%2Fb.png", "a+b c.png", "a'b&c=d.png", "ü#?.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    tar(tmp_path / "s.tar", **{"x.png": b"member"})
+    files = ServedFiles(tmp_path, {})
+    paths = ["/a%252Fb.png", "/a+b%20c.png", "/a'b&c=d.png", "/a%27b%26c%3Dd.png", "/%C3%BC%23%3F.png", "/a%2Fb.png"]
+    paths += [
+        "/" + "x" * 300,
+        "/" + "x" * 300 + ".png",
+        "/" + "x" * 300 + ".tar/y.png",
+        "/s.tar/" + "y" * 300,
+        "/%00",
+        "/%ED%A0%80",
+    ]
+    with serving(tmp_path) as port:
+        answers = [get(port, path) for path in paths]
+    assert [status for status, _ in answers] == [200] * 5 + [404] * 7
+    for path, (status, body) in zip(paths, answers, strict=True):
+        assert files.digest(f"http://localhost{path}") == (hashlib.sha256(body).hexdigest() if status == 200 else "")
+
+
 def test_nothing_to_serve() -> None:
     with serving(None) as port:
         assert port is None
