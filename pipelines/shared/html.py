@@ -20,7 +20,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from pipelines.shared.charsets import decode_html
 from pipelines.shared.optouts import directives, header_signal
-from pipelines.shared.pictures import clip_place, is_address, picture_place
+from pipelines.shared.page_pictures import clip_place, is_address, picture_place
 from pipelines.shared.reasons import LinkError
 from pipelines.shared.records import Caption, Link
 from pipelines.shared.sandbox import Sandbox

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from pipelines.shared.pictures import LATE_SRC, Place, candidates, clip_place, is_stand_in, largest, picture_place
+from pipelines.shared.page_pictures import LATE_SRC, Place, candidates, clip_place, is_stand_in, largest, picture_place
 
 BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
