@@ -17,6 +17,7 @@ from torch.nn import functional
 from models import Batch
 from models.shared.checks import require, require_one_of
 from models.shared.contrastive import ContrastiveModel
+from models.shared.plain_text import plain_text
 from models.shared.weights import require_sha256
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -84,7 +85,7 @@ class Model(ContrastiveModel):
         self.config = config
         self.network = _network(config)
         self.image_px = int(self.network.visual.image_size[0])
-        self.tokenizer = SimpleTokenizer(context_length=self.network.context_length)
+        self.tokenizer = plain_text(SimpleTokenizer(context_length=self.network.context_length))
         mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
         self.register_buffer("pixel_scale", 0.5 / std, persistent=False)
         self.register_buffer("pixel_shift", (0.5 - mean) / std, persistent=False)

@@ -5,11 +5,13 @@ Beam element. A killed run goes on from the plan and from the shards that it had
 in an earlier crawl are taken from the cache (`recrawling`).
 """
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
+from pipelines.shared.crawl_summary import crawl_table, first_advice, losses
 from pipelines.shared.crawling import PLAN, CrawlShard, counted
 from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.finding import make_plan, page_store
@@ -24,6 +26,8 @@ from pipelines.shared.serve import ServedFiles, serving
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
 from pipelines.shared.task_cache import take_results
+
+logger = logging.getLogger("vignette.crawl")
 
 
 def run(stage_run: StageRun) -> None:
@@ -54,7 +58,9 @@ def run(stage_run: StageRun) -> None:
         take_results(stage_run, tasks, scratch)
         results = run_tasks(stage_run, tasks, work, scratch)
         counts = account(results)
+        logger.info("%s", crawl_table(counts, where))
         check_failures(counts, own.max_failed_frac, where, results, scratch)
+        check_kept(counts, own.warn_rejected_frac, where, results, scratch)
         manifest = publish(stage_run, scratch, counts, results, plan, digest_json(identity))
         recrawl.keep(plan, results, scratch, manifest)
 
@@ -80,6 +86,17 @@ def check_failures(
             if counted([result], "failed"):
                 (scratch / result["shard"]["name"]).with_suffix(".json").unlink()
         raise
+
+
+def check_kept(counts: Counts, warn_frac: float, where: str, results: list[dict[str, Any]], scratch: Path) -> None:
+    """Warn if more than a share was rejected; raise ValueError if nothing is kept, all is then tried again."""
+    problem = losses(counts, warn_frac)
+    if problem and counts.kept:
+        logger.warning("%s: %s", where, problem)
+    elif problem:
+        for result in results:
+            (scratch / result["shard"]["name"]).with_suffix(".json").unlink()
+        raise ValueError(f"{where}: {problem}; {first_advice(counts)}")
 
 
 def publish(

@@ -1,6 +1,7 @@
 """Note in `sources.lock` what the sources are now: `vignette refresh`, or `vignette refresh <source>` for one of them.
 
-Each source is compared with its last crawl, and a line says how many of its links are new, changed, gone, unchanged. If
+Each source is compared with its last crawl, and a line says how many of its links are new, changed, gone, unchanged,
+and whether that crawl lost most of them; one that kept nothing is an error. If
 nothing has changed `sources.lock` keeps its bytes and the next rebuild does nothing; else the next rebuild crawls the
 sources that changed, and fetches what is new or changed in them.
 """
@@ -12,11 +13,12 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
+from pipelines.shared.crawl_summary import losses
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.files import digest_json
 from pipelines.shared.finding import make_plan, page_store
@@ -84,10 +86,13 @@ def _refreshed(known: Known, before: Mapping[str, Any] | None, dry_run: bool) ->
             after = before if before and before.get("local") == state.digests else lock_entry(state, today)
             return Summary(source=name, is_crawled=False, is_noted=after != before), after
         crawl, basis = read_manifest(folder), manifest_digest(folder)
+        problem = losses(crawl.counts, known.own.warn_rejected_frac)
+        keeps_none = bool(problem) and not crawl.counts.kept
         last, notes = read_last_crawl(name), read_notes(name)
         is_as_crawled = last is not None and (last.noted, last.manifest) == (digest_json(before), basis)
         if before and is_as_crawled and before == {"local": state.digests} and not known.settings.contact:
-            return Summary(source=name, unchanged=crawl.counts.num_in), before
+            unchanged = crawl.counts.num_in
+            return Summary(source=name, unchanged=unchanged, losses=problem, keeps_none=keeps_none), before
         is_fresh = (notes.noted, notes.basis) == (digest_json(before), basis)
         notes = notes if is_fresh else RefreshNotes(basis=basis)
         try:
@@ -100,7 +105,8 @@ def _refreshed(known: Known, before: Mapping[str, Any] | None, dry_run: bool) ->
             write_notes(
                 name, RefreshNotes(noted=digest_json(after), basis=basis, changes=changes, answers=found.answers)
             )
-        return found.summary(name, is_noted=after != before), after
+        summary = found.summary(name, is_noted=after != before)
+        return replace(summary, losses=problem, keeps_none=keeps_none), after
 
 
 def _compared(known: Known, crawl: Manifest, notes: RefreshNotes, dry_run: bool) -> Comparison:
@@ -139,7 +145,9 @@ def main() -> None:
             sys.stdout.write(json.dumps([asdict(summary) for summary in summaries], indent=2) + "\n")
         else:
             sys.stdout.writelines(f"{summary}\n" for summary in summaries)
-        if problems := [f"{each.source}: {each.problem}" for each in summaries if each.problem]:
+        problems = [f"{each.source}: {each.problem}" for each in summaries if each.problem]
+        problems += [f"{each.source}: of the last crawl {each.losses}" for each in summaries if each.keeps_none]
+        if problems:
             raise ValueError("; ".join(problems))
 
 

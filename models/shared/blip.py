@@ -27,6 +27,7 @@ from models.shared.decoding import Decoding, decode
 from models.shared.frozen import Frozen
 from models.shared.med import MED, MedConfig, Memory, select_rows
 from models.shared.packaged import ImageTower, image_tower, text_tower
+from models.shared.plain_text import plain_text
 from models.shared.vit import FeatureTransformer, VisionTransformer
 
 PAD, UNK, CLS, SEP, MASK, DEC, ENC = 0, 100, 101, 102, 103, 30522, 30523
@@ -157,7 +158,7 @@ class BlipNetwork(Encoders):
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """int64 tokens [B, T] ([CLS] ... [SEP], padded to the longest) and bool mask, True where a token is."""
-        rows = [torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(captions))]
+        rows = [torch.tensor(encoding.ids) for encoding in plain_text(self.tokenizer).encode_batch(list(captions))]
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=tokens.device)
         return tokens, torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
@@ -184,7 +185,7 @@ class BlipNetwork(Encoders):
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """[DEC] and the word pieces of a prompt."""
-        return [DEC, *self.tokenizer.encode(prompt, add_special_tokens=False).ids]
+        return [DEC, *plain_text(self.tokenizer).encode(prompt, add_special_tokens=False).ids]
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.shared.efficientnet import EfficientNetLite0
+from models.shared.plain_text import plain_text
 from models.shared.weights import require_sha256
 
 IMAGE_FILES = {
@@ -125,7 +126,7 @@ class TextTower(nn.Module):
 
     def token_ids(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """int64 ids [B, L], zero-padded to the longest caption, and bool mask [B, L], True on tokens."""
-        rows = [torch.tensor(encoding.ids) for encoding in self.tokenizer.encode_batch(list(captions))]
+        rows = [torch.tensor(encoding.ids) for encoding in plain_text(self.tokenizer).encode_batch(list(captions))]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.words.weight.device)
         lengths = torch.tensor([len(row) for row in rows], device=ids.device)
         return ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]

@@ -5,8 +5,8 @@ texts Wenzek et al. 2020 (CCNet), arXiv:1911.00359, and Data-Juicer (Chen et al.
 that of KenLM: over all words and the end of the text, after its beginning.
 
 Differs from both filters: their models are of SentencePiece's pieces and hundreds of megabytes; here words are
-lower-cased runs of letters, digits, apostrophes and hyphens, as a model of captions or of a newspaper has them, and the
-n-grams are held in memory. No model comes with the project: values of two models do not compare.
+lower-cased runs of letters with their marks, digits, apostrophes and hyphens, as a model of captions or of a newspaper
+has them, and the n-grams are held in memory. No model comes with the project: values of two models do not compare.
 """
 
 import gzip
@@ -21,8 +21,8 @@ from pipelines.annotators import AnnotatorInput
 from pipelines.shared.clip_models import SHA256, check_model_settings, require_file
 from pipelines.shared.files import digest_file
 from pipelines.shared.loading import LoadedOnce
+from pipelines.shared.words import lowered, seen, spelled_words
 
-WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 SECTION = re.compile(r"\\(\d+)-grams:")
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 
@@ -150,4 +150,4 @@ def read_ngrams(lines: Iterable[str]) -> Iterator[tuple[tuple[str, ...], tuple[f
 
 def words_of(text: str) -> list[str]:
     """The words of a caption, lower-cased."""
-    return WORD.findall(text.lower())
+    return spelled_words().findall(lowered(seen(text)))

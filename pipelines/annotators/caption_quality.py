@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipelines.annotators import AnnotatorInput
-from pipelines.shared.words import is_special, words_of
+from pipelines.shared.words import is_special, seen, words_of
 
 BOILERPLATE = (
     r"(?i)\b(royalty[- ]free|stock (photo|photograph|image|picture|illustration|footage|vector)s?)\b",
@@ -58,8 +58,9 @@ class Config:
 class Annotator:
     """Shares per caption, all in [0, 1].
 
-    Columns: `caption_character_repetition`, `caption_word_repetition`; `caption_special_frac` (of all code points);
-    `caption_boilerplate_frac` (of the code points that are not white space, those inside a match of a pattern).
+    Columns: `caption_character_repetition`, `caption_word_repetition`; `caption_special_frac` (of the code points that
+    are seen); `caption_boilerplate_frac` (of the code points that are not white space, those inside a match of a
+    pattern).
     """
 
     columns: ClassVar[dict[str, str]] = {
@@ -84,9 +85,14 @@ class Annotator:
         return {
             "caption_character_repetition": [character_repetition(text, config.character_ngram) for text in texts],
             "caption_word_repetition": [word_repetition(text, config.word_ngram) for text in texts],
-            "caption_special_frac": [sum(map(is_special, text)) / max(len(text), 1) for text in texts],
+            "caption_special_frac": [special_frac(seen(text)) for text in texts],
             "caption_boilerplate_frac": [covered_frac(text, self.boilerplate) for text in texts],
         }
+
+
+def special_frac(text: str) -> float:
+    """Share of a text's code points that are neither letters nor marks on one, white space among them."""
+    return sum(map(is_special, text)) / max(len(text), 1)
 
 
 def character_repetition(text: str, length: int) -> float:

@@ -1,7 +1,8 @@
 """Counts over each caption's text: the columns that rules on words, letters and addresses read.
 
 Words are runs between white space (DataComp's basic filter counts them so); shares are of all code points. Differs from
-Data-Juicer's alphanumeric ratio in that white space is left out of the total.
+Data-Juicer's alphanumeric ratio in that white space, and what is not seen, is left out of the total, and in that marks
+count with the letters that they belong to: a caption in Hindi is all letters.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipelines.annotators import AnnotatorInput
+from pipelines.shared.words import alphanumerics, seen
 
 URL = re.compile(r"https?://\S|\bwww\.\w", re.IGNORECASE)
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.\w")
@@ -48,12 +50,12 @@ class Annotator:
 
 
 def _counts(texts: Sequence[str]) -> dict[str, Any]:
-    dense = ["".join(text.split()) for text in texts]
+    dense = ["".join(seen(text).split()) for text in texts]
     return {
         "num_captions": len(texts),
-        "caption_words": [len(text.split()) for text in texts],
+        "caption_words": [len(seen(text).split()) for text in texts],
         "caption_characters": [len(text) for text in texts],
-        "caption_alphanumeric_frac": [sum(map(str.isalnum, text)) / max(len(text), 1) for text in dense],
+        "caption_alphanumeric_frac": [alphanumerics(text) / max(len(text), 1) for text in dense],
         "caption_digits_frac": [sum(map(str.isdigit, text)) / max(len(text), 1) for text in dense],
         "caption_has_url": [URL.search(text) is not None for text in texts],
         "caption_has_email": [EMAIL.search(text) is not None for text in texts],

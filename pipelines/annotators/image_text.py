@@ -18,6 +18,7 @@ from PIL import Image
 from pipelines.annotators import AnnotatorInput
 from pipelines.shared.extras import checked_path, needing, packaged_path
 from pipelines.shared.loading import LoadedOnce
+from pipelines.shared.words import alphanumerics
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
@@ -84,7 +85,7 @@ class Annotator:
         image = resized(image, self.config.min_side_px)
         answer: Any = load_reader(self.config.min_confidence)(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
         found = [] if answer.txts is None else zip(answer.txts, answer.boxes, strict=True)
-        lines = [(text, box) for text, box in found if sum(map(str.isalnum, text)) >= MIN_CHARACTERS]
+        lines = [(text, box) for text, box in found if alphanumerics(text) >= MIN_CHARACTERS]
         area = sum(polygon_area(np.asarray(box, np.float64)) for _, box in lines)
         return {
             "image_text": " ".join(text for text, _ in lines),

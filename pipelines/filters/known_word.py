@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pipelines.shared.files import checked_lines
+from pipelines.shared.words import lowered, seen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +44,9 @@ class Filter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.words = frozenset(word.lower() for word in checked_lines(Path(config.file), config.sha256))
+        self.words = frozenset(lowered(seen(word)) for word in checked_lines(Path(config.file), config.sha256))
 
     def keep(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Which rows to keep, bool [N], from str [N]."""
-        counts = (sum(word in self.words for word in text.lower().split()) for text in columns["caption_text"])
+        counts = (sum(word in self.words for word in lowered(seen(text)).split()) for text in columns["caption_text"])
         return np.fromiter((count >= self.config.min_words for count in counts), bool, len(columns["caption_text"]))

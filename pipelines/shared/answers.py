@@ -6,7 +6,6 @@ Conditional requests: RFC 9110, 8.8 and 13.
 import email.utils
 import re
 import ssl
-import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,12 +15,14 @@ from yarl import URL
 from pipelines.shared.fetch_settings import ROBOT
 from pipelines.shared.optouts import header_signal
 from pipelines.shared.reasons import LinkError
+from pipelines.shared.urls import resolved
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_MODIFIED = 304
 MAX_ETAG_CHARS = 256
 MAX_DATE_CHARS = 64
 SETTLED_SEC = 60.0
+RAW_BYTES = re.compile("[\udc80-\udcff]")  # what aiohttp makes of bytes that are not UTF-8
 ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 
 
@@ -91,21 +92,25 @@ class FetchError(LinkError):
         self.retry_after = retry_after
 
 
-def check_headers(response: aiohttp.ClientResponse, *, conditional: bool = False) -> None:
+def check_headers(response: aiohttp.ClientResponse, *, conditional: bool = False, is_rules: bool = False) -> None:
     """Raise LinkError if an answer's status or headers say that its body is not for us.
 
     Args:
         response: The answer.
         conditional: Whether validators were shown, so that 304 is an answer too.
+        is_rules: Whether it is a robots.txt, which may ask not to be indexed itself and mean nothing else by it.
     """
     headers = response.headers
     if response.status != 200 and not (conditional and response.status == NOT_MODIFIED):
         raise FetchError(f"http_{response.status}", retry_after=headers.get("Retry-After", ""))
-    if headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
+    codings = ",".join(headers.getall("Content-Encoding", ())).lower().split(",")
+    if any(coding.strip() not in ("identity", "") for coding in codings):
         raise LinkError("content_encoding", "the body is compressed")
+    if is_rules:
+        return
     signal = header_signal(
         headers.getall("X-Robots-Tag", ()),
-        headers.get("tdm-reservation", ""),
+        ",".join(headers.getall("tdm-reservation", ())),
         ",".join(headers.getall("Content-Usage", ())),
         ROBOT.lower(),
     )
@@ -118,10 +123,7 @@ def redirect_target(url: URL, response: aiohttp.ClientResponse) -> str:
     location = response.headers.get("Location", "")
     if not location:
         raise LinkError("redirect_limit", "a redirect without a target")
-    try:
-        return urllib.parse.urljoin(str(url), location)
-    except ValueError as error:
-        raise LinkError("url_refused", "a redirect to what is no URL") from error
+    return resolved(str(url), RAW_BYTES.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", location))
 
 
 def fault_reason(error: Exception) -> str:

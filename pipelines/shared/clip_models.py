@@ -122,6 +122,7 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
     import open_clip
 
     from metrics.shared.clip_tower import architecture
+    from models.shared.plain_text import plain_text
 
     known = architecture(name)
     chosen = choose_device(device, f"CLIP {name}")
@@ -134,4 +135,4 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
         )
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"weights: {weights} does not fit {name}: {error}") from error
-    return ClipModel(model.eval(), preprocess, open_clip.get_tokenizer(name), chosen)
+    return ClipModel(model.eval(), preprocess, plain_text(open_clip.get_tokenizer(name)), chosen)

@@ -44,6 +44,7 @@ class SourceEntry:
             behind a URL (`s3://...`) is copied to this machine first.
         samples_per_shard: Most links of a shard, successes or not; shards are half full to full (`ranges`).
         max_failed_frac: Largest share of links that may fail.
+        warn_rejected_frac: Share of links that may be turned away by rules without a warning at the crawl's end.
         requests_per_host: Requests at a time at one host, per worker process (the served site: always 32).
         delay_sec: Between the starts of two requests to one host, over all worker processes of a machine (the served
             site: none). A longer Crawl-delay in robots.txt is kept.
@@ -52,6 +53,7 @@ class SourceEntry:
     serve: str = ""
     samples_per_shard: int = 1000
     max_failed_frac: float = 0.6
+    warn_rejected_frac: float = 0.5
     requests_per_host: int = 1
     delay_sec: float = 1.0
 
@@ -59,6 +61,7 @@ class SourceEntry:
         for name, low, high in (
             ("samples_per_shard", 1, 10_000),
             ("max_failed_frac", 0, 1),
+            ("warn_rejected_frac", 0, 1),
             ("requests_per_host", 1, 64),
             ("delay_sec", 0, 3600),
         ):

@@ -3,8 +3,9 @@
 Links whose answers are known from an earlier crawl (`reuse`) are taken over from there and not fetched.
 
 Every link becomes a row, whatever happened to it, and no row depends on the order in which answers come. A host's links
-are taken up in key order within a window; after five failures in a row the rest of that host's links in this shard are
-`host_suspended`, where "in a row" is by key and looks only at links that left the window before this one entered it.
+are taken up in key order within a window; after five failures in a row, or answers that take too long to decode, the
+rest of that host's links in this shard are `host_suspended`, where "in a row" is by key and looks only at links that
+left the window before this one entered it.
 """
 
 import asyncio
@@ -19,7 +20,6 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 import pyarrow
-from yarl import URL
 
 from pipelines.shared.answers import FetchError
 from pipelines.shared.crawl_settings import CrawlSettings
@@ -34,6 +34,8 @@ from pipelines.shared.records import Link, Sample
 from pipelines.shared.reuse import reuse_files, reused_rows
 from pipelines.shared.sandbox import Sandbox, process_sandbox
 from pipelines.shared.shards import FileInfo, describe, write_shard
+from pipelines.shared.unexpected import as_link_error
+from pipelines.shared.urls import authority_of
 
 TROUBLE_IN_A_ROW = 5
 WINDOW_FACTOR = 4
@@ -174,7 +176,7 @@ class LinkCrawl:
         """Outcomes of all links, in their order."""
         hosts: dict[str, list[tuple[str, Link]]] = defaultdict(list)
         for key, link in links:
-            hosts[_host(link.url)].append((key, link))
+            hosts[authority_of(link.url)].append((key, link))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._host_links(items)) for items in hosts.values()]
         return sorted((outcome for task in tasks for outcome in task.result()), key=lambda outcome: outcome.row["key"])
@@ -213,7 +215,8 @@ class LinkCrawl:
                 raise LinkError(f"optout:{link.optout}", "reserved by its page")
             if not link.captions:
                 raise LinkError("no_caption")
-            response = await self.fetcher.get_media(link.url)
+            with as_link_error(link.url):
+                response = await self.fetcher.get_media(link.url)
             row |= {
                 "final_url": response.final_url,
                 "http_status": 200,
@@ -224,7 +227,8 @@ class LinkCrawl:
             }
             body = self.spool.put(response.body)
             del response
-            media = await asyncio.get_running_loop().run_in_executor(self.decoder, self._examined, body)
+            with as_link_error(link.url):
+                media = await asyncio.get_running_loop().run_in_executor(self.decoder, self._examined, body)
         except LinkError as error:
             return self._lost(row, link, error)
         return self._kept(row, link, media, body)
@@ -294,13 +298,6 @@ def _samples(outcomes: list[Outcome], spool: Spool) -> Iterator[Sample]:
                 captions=outcome.link.captions,
                 facts={name: outcome.row[name] for name in SAMPLE_FACTS},
             )
-
-
-def _host(url: str) -> str:
-    try:
-        return URL(url, encoded=True).authority
-    except ValueError:
-        return ""
 
 
 def counted(results: Sequence[Mapping[str, Any]], status: str) -> dict[str, int]:

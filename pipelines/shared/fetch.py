@@ -11,7 +11,6 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,7 +33,8 @@ from pipelines.shared.answers import (
 )
 from pipelines.shared.decode import sniff
 from pipelines.shared.fetch_settings import ROBOT, FetchSettings
-from pipelines.shared.guard import SERVED_HOST, SERVED_ORIGIN, GuardedResolver, Lookup
+from pipelines.shared.guard import SERVED_HOST, SERVED_ORIGIN, GuardedResolver
+from pipelines.shared.names import Lookup
 from pipelines.shared.pace import Pace
 from pipelines.shared.pages import PageStore
 from pipelines.shared.reasons import TRIES_AGAIN, LinkError
@@ -93,6 +93,7 @@ class Fetcher:
 
     Attributes:
         page_counts: How many pages a source read (`fetched`), or why not; the source counts.
+        picture_counts: What the source left out on the pages that it read, see `html.Page.left_out`.
     """
 
     def __init__(self, settings: FetchSettings, lookup: Lookup | None = None, pages: PageStore | None = None) -> None:
@@ -103,15 +104,16 @@ class Fetcher:
         self.guard = settings.guard
         self.lookup = lookup
         self.page_counts: Counter[str] = Counter()
+        self.picture_counts: Counter[str] = Counter()
         self.robots = Robots(self._read_robots, ROBOT)
         self.pace = Pace(settings.pace_folder)
         self._hosts: dict[str, asyncio.Semaphore] = {}
 
     async def __aenter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(max_workers=self.limits.connections, thread_name_prefix="resolver")
+        self._resolver = GuardedResolver(self.guard, self.lookup)
         self._slots = asyncio.Semaphore(self.limits.connections)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(self.guard, self._threads, self.lookup)),
+            connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={**HEADERS, "User-Agent": self.settings.user_agent},
             timeout=aiohttp.ClientTimeout(
@@ -126,7 +128,6 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
     def base_url(self) -> str:
@@ -230,9 +231,17 @@ class Fetcher:
             self._hosts[url.authority] = asyncio.Semaphore(most)
         async with self._hosts[url.authority]:
             if not is_served:
+                await self._resolve(url)
                 await self.pace.turn(url.authority, max(self.settings.delay_sec, crawl_delay_sec))
             async with self._slots:
                 yield
+
+    async def _resolve(self, url: URL) -> None:
+        """Look up the host before its turn, so that a slow name takes no place and no time from others."""
+        try:
+            await self._resolver.prepare(self.guard.target(url))
+        except LinkError as error:
+            raise FetchError(error.reason, error.message, final_url=str(url)) from error
 
     async def _request(self, url: URL, want: Want, deadline_sec: float) -> Response | str:
         """One request: the answer, or the URL that it redirects to."""
@@ -247,13 +256,13 @@ class Fetcher:
                 status = response.status
                 if status in REDIRECTS:
                     return redirect_target(url, response)
-                check_headers(response, conditional=bool(conditions))
+                check_headers(response, conditional=bool(conditions), is_rules=not want.obeys_robots)
                 is_unchanged = status == NOT_MODIFIED
                 body = b"" if is_unchanged else await self._body(response, want)
                 return Response(
                     final_url=str(url),
                     body=body,
-                    content_type=response.headers.get("Content-Type", ""),
+                    content_type=response.headers.get("Content-Type", "").encode("ascii", "replace").decode(),
                     is_unchanged=is_unchanged,
                     **({} if is_served else validators(response.headers)),
                 )

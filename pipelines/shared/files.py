@@ -95,7 +95,8 @@ def file_digests(folder: Path, pattern: str = "*") -> dict[str, str]:
 
 def digest_names(digests: Mapping[str, str]) -> str:
     """sha256 over names and digests, in the order given."""
-    return hashlib.sha256("".join(f"{name}\x00{digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+    lines = "".join(f"{name}\x00{digest}\n" for name, digest in digests.items())
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -35,13 +35,13 @@ def make_plan(
         ValueError: It has no links, or too many of its pages could not be read.
     """
 
-    async def find() -> tuple[int, dict[str, int]]:
+    async def find() -> tuple[int, dict[str, int], dict[str, int]]:
         async with Fetcher(fetch, pages=pages) as fetcher:
             with progress(desc=f"{key}: links", unit="link") as bar:
                 num_found = await write_links(_ticked(source.links(fetcher), bar), key, folder)
-            return num_found, dict(sorted((+fetcher.page_counts).items()))
+            return num_found, dict(sorted((+fetcher.page_counts).items())), dict(sorted(fetcher.picture_counts.items()))
 
-    num_found, counts = asyncio.run(find())
+    num_found, counts, left_out = asyncio.run(find())
     failed = {reason: count for reason, count in counts.items() if reason in FAILED or reason.startswith("http_")}
     if sum(failed.values()) > own.max_failed_frac * sum(counts.values()):
         raise ValueError(
@@ -51,7 +51,8 @@ def make_plan(
         raise ValueError(f"sources.{key} has no links; its pages: {counts}")
     if pages:
         pages.sweep()
-    return write_plan(folder, own.samples_per_shard, {"num_found": num_found, "pages": counts})
+    details: dict[str, Any] = {"num_found": num_found, "pages": counts}
+    return write_plan(folder, own.samples_per_shard, details | ({"left_out": left_out} if left_out else {}))
 
 
 def page_store(source: str, *, is_kept: bool = True) -> PageStore | None:

@@ -1,34 +1,31 @@
-"""Which URLs and addresses may be reached: one form of URL, and public addresses only.
+"""Which URLs and addresses may be reached: http(s) on its own ports, and public addresses only.
 
-Every hop goes through here: links, redirects and robots.txt. A URL is parsed once, by the parser that also connects
-(yarl), so that no second reading of it exists. Names are resolved by `GuardedResolver`, which looks at all answers; the
-connection is made to the answers that were looked at, so a name cannot change between check and use (DNS rebinding).
+Every hop goes through here: links, redirects and robots.txt, each in its one form (`urls`). `GuardedResolver` looks at
+all answers to a name; the connection is made to the answers that were looked at, so a name cannot change between check
+and use (DNS rebinding).
 
 `ipaddress.is_global` alone is not enough: it takes multicast, 6to4, NAT64 and compatible forms of private addresses for
 public. The site that a stage serves itself has the name `http://localhost/` in keys and rows, whatever its port;
 `Guard.target` maps exactly that origin to exactly that server, and every other local address is refused.
 """
 
-import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from pipelines.shared.names import Lookup, Names
 from pipelines.shared.reasons import LinkError
+from pipelines.shared.urls import parse_url
 
 SERVED_HOST = "localhost"
 SERVED_ORIGIN = f"http://{SERVED_HOST}"
 LOOPBACK = "127.0.0.1"
-MAX_URL_CHARS = 2083
-PLAIN_URL = re.compile(r"(?i)https?://(?P<authority>[^/?#@%\\\s]+)(?:[/?#][^\\\x00-\x1f\x7f-\x9f]*)?")
-HOST = re.compile(r"[a-z0-9._-]+")
 ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.*", re.IGNORECASE)
 LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa", "onion")
 REFUSED_V4 = tuple(
@@ -75,9 +72,6 @@ EMBEDS_V4 = tuple(
     )
 )
 SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
-DNS_TIMEOUT_SEC = 5.0
-
-Lookup = Callable[[str], Awaitable[Sequence[str]]]
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -152,34 +146,25 @@ class Guard:
             raise LinkError("addr_refused", "an address that is not public")
 
 
-def parse_url(text: str) -> URL:
-    """A URL in its one form: http(s), plain authority, encoded path, no fragment.
-
-    Raises:
-        LinkError: `url_refused`.
-    """
-    if len(text) > MAX_URL_CHARS:
-        raise LinkError("url_refused", f"longer than {MAX_URL_CHARS} characters")
-    if not PLAIN_URL.fullmatch(text):
-        raise LinkError("url_refused", "not a plain http(s) URL")
-    try:
-        url = URL(text).with_fragment(None)
-    except ValueError as error:
-        raise LinkError("url_refused", "not a valid URL") from error
-    host = url.raw_host or ""
-    if not (HOST.fullmatch(host) or ":" in host) or url.port is None:
-        raise LinkError("url_refused", "not a valid host")
-    return url if url.raw_path not in ("", "/") or url.raw_query_string else URL(f"{url.origin()}/")
-
-
 class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp and refuses a name if any of its answers is refused."""
 
-    def __init__(self, guard: Guard, executor: Executor, lookup: Lookup | None = None) -> None:
-        """`lookup` gives a name's addresses; the system's resolver when None, in the executor's threads."""
+    def __init__(self, guard: Guard, lookup: Lookup | None = None) -> None:
+        """`lookup` gives a name's addresses; the system's resolver when None."""
         self.guard = guard
-        self.executor = executor
-        self.lookup = lookup or self._system_lookup
+        self.names = Names(lookup)
+
+    async def prepare(self, url: URL) -> None:
+        """Look a URL's host up before the clock of its request starts; the connection then uses these answers.
+
+        Raises:
+            LinkError: `dns_error` or `addr_refused`.
+        """
+        host = url.raw_host or ""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            self.guard.check_addresses(await self.names.addresses(host))
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -189,10 +174,7 @@ class GuardedResolver(AbstractResolver):
         Raises:
             LinkError: `dns_error` or `addr_refused`.
         """
-        try:
-            addresses = await asyncio.wait_for(self.lookup(host), DNS_TIMEOUT_SEC)
-        except (OSError, UnicodeError, TimeoutError) as error:
-            raise LinkError("dns_error", "the name does not resolve") from error
+        addresses = await self.names.addresses(host)
         self.guard.check_addresses(addresses)
         return [
             ResolveResult(
@@ -207,13 +189,4 @@ class GuardedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close: the executor belongs to the caller."""
-
-    async def _system_lookup(self, host: str) -> list[str]:
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self.executor, _getaddrinfo, host)
-        return [str(sockaddr[0]) for _, _, _, _, sockaddr in answers]
-
-
-def _getaddrinfo(host: str) -> list[tuple]:
-    return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        """Nothing to close."""

@@ -132,7 +132,7 @@ def _cached(path: Path) -> str | None:
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return text if isinstance(text, str) else None
+    return text.encode(errors="ignore").decode() if isinstance(text, str) else None
 
 
 async def _answer(session: aiohttp.ClientSession, server: Server, body: Mapping[str, Any]) -> Answer:
@@ -181,7 +181,10 @@ async def _try(session: aiohttp.ClientSession, server: Server, body: Mapping[str
 
 
 def _text(content: bytes) -> str:
-    """The text of a chat completion; a refusal, or what a content filter took away, is an empty one."""
+    """The text of a chat completion; a refusal, or what a content filter took away, is an empty one.
+
+    JSON can name halves of surrogate pairs, which no file can hold: they are left out.
+    """
     try:
         (choice, *_) = json.loads(content)["choices"]
         message = choice["message"]
@@ -192,7 +195,7 @@ def _text(content: bytes) -> str:
         return ""
     if not isinstance(text, str):
         raise _TryError("malformed")
-    return text
+    return text.encode(errors="ignore").decode()
 
 
 def _seconds(text: str) -> float:

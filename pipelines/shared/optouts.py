@@ -42,13 +42,13 @@ def header_signal(robots_tags: Iterable[str], reservation: str, usage: str, robo
 
     Args:
         robots_tags: Values of `X-Robots-Tag`.
-        reservation: Value of `tdm-reservation`.
+        reservation: Values of `tdm-reservation`, separated by commas.
         usage: Value of `Content-Usage`.
         robot: Our name, lower case.
     """
     if signal := directive_signal(robots_tags, robot):
         return signal
-    if reservation.strip() == "1":
+    if "1" in (value.strip() for value in reservation.split(",")):
         return "tdm-reservation"
     return "content-usage" if NO_TRAINING.search(usage.lower()) else ""
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import clear_folder, write_bytes, write_json
-from pipelines.shared.guard import MAX_URL_CHARS, parse_url
 from pipelines.shared.ranges import key_ranges
-from pipelines.shared.reasons import LinkError, may_pass
+from pipelines.shared.reasons import may_pass
 from pipelines.shared.records import Caption, Link, sample_key
+from pipelines.shared.texts import utf8_text
+from pipelines.shared.urls import canonical_url
 
 MAX_CAPTIONS = 32
 BUCKETS = tuple(f"{number:02x}" for number in range(256))
@@ -55,7 +56,8 @@ async def write_links(links: AsyncIterator[Link], source: str, folder: Path) -> 
         async for link in links:
             url = canonical_url(link.url)
             key = sample_key(source, url)
-            row = [key, url, link.page_url, link.optout, [caption.as_dict() for caption in link.captions]]
+            captions = [{**caption.as_dict(), "text": utf8_text(caption.text)} for caption in link.captions]
+            row = [key, url, utf8_text(link.page_url), link.optout, captions]
             files[key[:2]].write(json.dumps(row) + "\n")
             count += 1
     return count
@@ -98,14 +100,6 @@ def read_chunk(folder: Path, name: str) -> list[tuple[str, Link]]:
             texts = tuple(Caption(**caption) for caption in captions)
             pairs.append((key, Link(url=url, captions=texts, page_url=page_url, optout=optout)))
     return pairs
-
-
-def canonical_url(text: str) -> str:
-    """The one form of a URL; one that will be refused stays as it is, cut to the longest that is taken."""
-    try:
-        return str(parse_url(text))
-    except LinkError:
-        return text[: MAX_URL_CHARS + 1]
 
 
 def _sorted_lines(folder: Path) -> Iterator[tuple[str, str]]:

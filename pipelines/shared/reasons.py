@@ -33,6 +33,7 @@ FAILED = {
     "decode_error": "its bytes are damaged",
     "decode_crash": "its decoder's process died",
     "decode_timeout": "not decoded after `decode_sec`",
+    "internal_error": "it raised what nobody expected, a mistake of ours; the log has a line on it",
     "host_suspended": "not tried: five links of its host in a row had failed",
 }
 TRIES_AGAIN = frozenset(
@@ -57,7 +58,7 @@ def status_of(reason: str) -> str:
 
 def may_pass(reason: str) -> bool:
     """Whether another try may end otherwise although nothing has changed at the source."""
-    passing = HOST_TROUBLE | DECODER_TROUBLE | {"protocol_error", "host_suspended"}
+    passing = HOST_TROUBLE | DECODER_TROUBLE | {"protocol_error", "host_suspended", "internal_error"}
     return reason in passing or reason.startswith("http_5")
 
 

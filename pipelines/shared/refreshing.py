@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from yarl import URL
-
 from pipelines.shared.answers import FetchError, Held
 from pipelines.shared.fetch import Fetcher
 from pipelines.shared.files import digest_json
@@ -28,6 +26,8 @@ from pipelines.shared.reasons import GONE, HOST_TROUBLE, LinkError, may_pass, st
 from pipelines.shared.records import Link
 from pipelines.shared.robots import UNREAD
 from pipelines.shared.serve import ServedFiles
+from pipelines.shared.unexpected import as_link_error
+from pipelines.shared.urls import authority_of
 
 LINKS_AT_A_TIME = 1024
 TROUBLE_IN_A_ROW = 5
@@ -77,6 +77,8 @@ class Summary:
         not_reached: Those of the unchanged that gave no answer; they are asked again the next time.
         is_noted: Whether the entry in `sources.lock` has changed.
         problem: Why the source could not be compared; empty if it could.
+        losses: What is wrong with its last crawl, see `crawl_summary.losses`; empty if it was fine.
+        keeps_none: Whether that crawl kept nothing.
     """
 
     source: str
@@ -88,6 +90,8 @@ class Summary:
     not_reached: int = 0
     is_noted: bool = False
     problem: str = ""
+    losses: str = ""
+    keeps_none: bool = False
 
     def __str__(self) -> str:
         if self.problem:
@@ -95,7 +99,9 @@ class Summary:
         if not self.is_crawled:
             return f"{self.source}: not crawled yet"
         numbers = [f"{getattr(self, name)} {name}" for name in ("new", "changed", "gone", "unchanged")]
-        return f"{self.source}: {', '.join(numbers)}" + (f" ({self.not_reached} not reached)" * bool(self.not_reached))
+        not_reached = f" ({self.not_reached} not reached)" if self.not_reached else ""
+        losses = f"; of the last crawl {self.losses}" if self.losses else ""
+        return f"{self.source}: {', '.join(numbers)}{not_reached}{losses}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +168,12 @@ class Refresher:
             digest = self.served.digest(link.url)
             if digest is not None:
                 return Seen(known | {"sha256": digest, "reason": known["reason"] if digest else "http_404"})
-        host = URL(link.url, encoded=True).authority if link.url else ""
+        host = authority_of(link.url)
         if self._trouble[host] >= TROUBLE_IN_A_ROW:
             return Seen(known, is_reached=False)
         try:
-            seen, is_trouble = await self._asked(link, known), False
+            with as_link_error(link.url):
+                seen, is_trouble = await self._asked(link, known), False
         except LinkError as error:
             seen, is_trouble = _refused(known, error), error.reason in HOST_TROUBLE
         self._trouble[host] = self._trouble[host] + 1 if is_trouble else 0

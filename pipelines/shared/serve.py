@@ -1,23 +1,24 @@
 """Serves a folder on this machine while a stage runs: a site, or shards whose members are reached as files."""
 
+import errno
 import hashlib
 import os
-import tarfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache, partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
-from posixpath import normpath
-from typing import Any
+from typing import Any, BinaryIO
 
 from yarl import URL
 
 from pipelines.shared.files import digest_file
 from pipelines.shared.guard import LOOPBACK, SERVED_ORIGIN
+from pipelines.shared.tars import TarError, tar_members
+
+CHUNK_BYTES = 1 << 20
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -32,18 +33,20 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """The answer's head; returns the body's file, or None where there is none."""
-        folder, mark, name = self.translate_path(self.path).partition(".tar/")
-        shard = Path(folder + ".tar")
-        if not mark or not shard.is_file():
+        place = self.translate_path(self.path)
+        if not may_be_a_name(place):
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        split = split_member(place)
+        if split is None:
             return super().send_head()
-        content = read_member(shard, name)
-        if content is None:
+        part = open_member(*split)
+        if part is None:
             return self.send_error(HTTPStatus.NOT_FOUND)
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", self.guess_type(name))
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", self.guess_type(split[1]))
+        self.send_header("Content-Length", str(part.left))
         self.end_headers()
-        return BytesIO(content)
+        return part
 
     def list_directory(self, path: Any) -> None:
         """A folder without an index.html is not there."""
@@ -53,21 +56,82 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Nothing is logged."""
 
 
+class Part:
+    """A stretch of a file, read from its start to its end."""
+
+    def __init__(self, handle: BinaryIO, offset: int, num_bytes: int) -> None:
+        handle.seek(offset)
+        self.handle = handle
+        self.left = num_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most so many; fewer than `left` only where the file became shorter."""
+        content = self.handle.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(content)
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self.handle.close()
+
+
+def may_be_a_name(place: str) -> bool:
+    """Whether a file system can hold a path at all."""
+    try:
+        return b"\0" not in os.fsencode(place)
+    except UnicodeEncodeError:
+        return False
+
+
+def is_there(check: Callable[[], bool]) -> bool:
+    """What `Path.is_file` or `Path.is_dir` says; no where the name is longer than a file system takes."""
+    try:
+        return check()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 @cache
 def tar_places(path: Path, mtime_ns: int, num_bytes: int) -> dict[str, tuple[int, int]]:
-    """Offset and size of each file in a tar, by name; the tar's time and size tell a new one from the one before."""
-    with tarfile.open(path, "r:") as archive:
-        return {normpath(each.name): (each.offset_data, each.size) for each in archive if each.isfile()}
+    """Offset and size of each file in a tar, by name; the tar's time and size tell a new one from the one before.
+
+    Names are without `.` and empty parts, as a server reads a path; a file of another kind of name is not there. Of
+    members of one name the last one counts, as `tar` extracts them. A file that is no whole tar has no members.
+    """
+    try:
+        with path.open("rb") as handle:
+            files = [(each.place, each) for each in tar_members(handle) if each.kind == "file"]
+    except TarError:
+        return {}
+    return {place: (each.offset, each.num_bytes) for place, each in files if place}
 
 
-def read_member(shard: Path, name: str) -> bytes | None:
+def split_member(place: str) -> tuple[Path, str] | None:
+    """The tar, and the name in it, of a path that leads into a tar; None for every other path."""
+    at = place.find(".tar/")
+    while at >= 0:
+        if is_there((shard := Path(place[: at + 4])).is_file):
+            return shard, place[at + 5 :]
+        at = place.find(".tar/", at + 1)
+    return None
+
+
+def open_member(shard: Path, name: str) -> Part | None:
     """A file in a tar; None where there is none of that name."""
     status = shard.stat()
     place = tar_places(shard, status.st_mtime_ns, status.st_size).get(name)
-    if place is None:
+    return Part(shard.open("rb"), *place) if place else None
+
+
+def read_member(shard: Path, name: str) -> bytes | None:
+    """The bytes of a file in a tar; None where there is none of that name."""
+    part = open_member(shard, name)
+    if part is None:
         return None
-    with shard.open("rb") as handle:
-        return os.pread(handle.fileno(), place[1], place[0])
+    with closing(part):
+        return part.read()
 
 
 class ServedFiles:
@@ -87,7 +151,7 @@ class ServedFiles:
         """sha256 of the body behind a URL of the site; empty where there is none, None where a folder stands there."""
         # the handler's own reading of a path needs nothing but a folder
         place = QuietHandler.translate_path(self, URL(url, encoded=True).raw_path_qs)  # type: ignore[arg-type]
-        if Path(place).is_dir():
+        if is_there(Path(place).is_dir):
             return None
         relative = Path(place).relative_to(self.folder).as_posix()
         if place.endswith("/"):
@@ -97,11 +161,16 @@ class ServedFiles:
         return self._digests[relative]
 
     def _hashed(self, place: str) -> str:
-        folder, mark, name = place.partition(".tar/")
-        if mark and Path(folder + ".tar").is_file():
-            content = read_member(Path(folder + ".tar"), name)
-            return "" if content is None else hashlib.sha256(content).hexdigest()
-        return digest_file(Path(place)) if Path(place).is_file() else ""
+        if (split := split_member(place)) is None:
+            return digest_file(Path(place)) if is_there(Path(place).is_file) else ""
+        part = open_member(*split)
+        if part is None:
+            return ""
+        digest = hashlib.sha256()
+        with closing(part):
+            while chunk := part.read(CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
 
 
 class Server(ThreadingHTTPServer):

@@ -1,7 +1,7 @@
 """WebDataset tar shards, written so that equal samples give equal bytes and read so that nothing is lost silently.
 
-The format is webdataset's, and the bytes are those of its `TarWriter`; written and read by the standard library's
-`tarfile`, because importing webdataset imports torch (3 CPU seconds and 600 MB in every worker), and because its
+The format is webdataset's, and the bytes are those of its `TarWriter`; written by the standard library's `tarfile` and
+read by `tars`, because importing webdataset imports torch (3 CPU seconds and 600 MB in every worker), and because its
 iterator leaves out links, folders and `__meta__` members without a word. A shard is a local file whose sha256 and count
 are known from its manifest and checked before the first sample.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipelines.shared.files import atomic_path, canonical_json, digest_file
 from pipelines.shared.records import EXTENSIONS, KEY, MEDIA_EXTENSIONS, Caption, Sample
+from pipelines.shared.tars import TarError, content_of, tar_members
 
 MEMBER = re.compile(rf"(?P<key>{KEY.pattern})\.(?P<extension>{'|'.join(EXTENSIONS)})")
 
@@ -154,16 +155,14 @@ def _grouped(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 def _read_members(path: Path) -> Iterator[tuple[re.Match[str], bytes]]:
     """All members of a tar: their checked names and their contents."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
+        with path.open("rb") as handle:
+            for member in tar_members(handle):
                 match = MEMBER.fullmatch(member.name)
-                if match is None or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.pax_headers:
+                if match is None or member.kind != "file" or member.is_extended:
                     allowed = f"a plain file <20 hex digits>.<{'|'.join(EXTENSIONS)}>"
                     raise ValueError(f"{path}: member {member.name!r} is not {allowed}")
-                content = tar.extractfile(member)
-                assert content is not None, "a plain file has content"
-                yield match, content.read()
-    except tarfile.TarError as error:
+                yield match, content_of(handle, member)
+    except TarError as error:
         raise ValueError(f"{path} is not a whole tar file: {error}") from error
 
 

@@ -17,9 +17,10 @@ import pyarrow.compute
 
 from pipelines.shared.params import suggestion
 from pipelines.shared.seeds import unit_interval
+from pipelines.shared.words import DOTTED_I, alphanumeric_runs, seen
 
 SPLITS = ("train", "val", "test")
-NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+ASCII_RUNS = re.compile(r"[a-z0-9]+")
 DEFAULT_VAL_FRAC = 0.05
 DEFAULT_TEST_FRAC = 0.1
 
@@ -61,12 +62,17 @@ def _shares(given: float | Mapping[str, float], default: float, sources: Sequenc
 
 
 def normalise_caption(text: str) -> str:
-    """Letters and digits in lower case, other runs as one space: what makes two captions equal.
+    """Letters and digits with their marks in lower case, other runs as one space: what makes two captions equal.
+
+    Case and forms are folded as Unicode's NFKC_Casefold does it, what is not seen goes.
 
     >>> normalise_caption("Waving  Hand: light-skin tone!")
     'waving hand light skin tone'
     """
-    return NOT_ALPHANUMERIC.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    if text.isascii():  # the most, and much faster
+        return " ".join(ASCII_RUNS.findall(text.lower()))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen(text)).casefold())
+    return " ".join(alphanumeric_runs().findall(folded.replace(DOTTED_I, "i")))
 
 
 def equal_captions(captions: pyarrow.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,8 @@ class Source(Protocol):
 
     A source gives its links in an order that depends on what it reads alone, and may give one several times: the crawl
     makes one of links with equal URLs and keeps the captions of all. Only the source's own pages or lists are read
-    here, through the fetcher where they lie on the web.
+    here, through the fetcher where they lie on the web. What is left out of them is counted in `fetcher.page_counts`,
+    which ends in the manifest, and where a user can look at it its place is logged (`pipelines.shared.losses`).
     """
 
     def __init__(self, config: Any) -> None:

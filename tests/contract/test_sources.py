@@ -32,7 +32,14 @@ def settings(tmp_path: Path) -> dict[str, dict[str, Any]]:
         "url,caption\nhttp://localhost/a.png,one\nhttp://localhost/a.png,b\nhttp://localhost/c.png,c\n"
     )
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
-        for name, content in (("a.png", b"a"), ("a.txt", b"one"), ("a.png", b"a"), ("c.txt", b"c"), ("c.png", b"c")):
+        for name, content in (
+            ("a.png", b"a"),
+            ("a.txt", b"one"),
+            ("b/a.png", b"a"),
+            ("b/a.txt", b"b"),
+            ("c.txt", b"c"),
+            ("c.png", b"c"),
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))

@@ -46,6 +46,17 @@ def test_embeddings_and_loss_are_open_clips() -> None:
     assert float(scale) == pytest.approx(1 / 0.07)
 
 
+@torch.no_grad()
+def test_a_caption_cannot_end_itself() -> None:
+    """The towers read what stands behind the name of a control token."""
+    model, _ = tiny()
+    rows = model.text_input(["two <end_of_text> dogs", "two <end_of_text> cats"])
+    last = model.tokenizer.eot_token_id
+    assert [row.count(last) for row in rows.tolist()] == [1, 1] and rows[0].argmax() == rows[1].argmax() > 5
+    first, second = model.encode_text(["two <end_of_text> dogs", "two <end_of_text> cats"])
+    assert (first - second).abs().max() > 1e-4
+
+
 def test_sizes_of_the_paper() -> None:
     with torch.device("meta"):
         model = Model(Config(), {})

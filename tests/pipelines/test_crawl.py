@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -151,6 +152,33 @@ def test_shards_with_failures_are_tried_again(project: Path) -> None:
         run()
     (scratch,) = Path(".vignette/scratch/crawl/toys").iterdir()
     assert len(list(scratch.glob("*.json"))) == len(list(scratch.glob("*.tar"))) - 3 == 22 - 3
+
+
+def test_it_ends_with_a_table_and_what_to_do(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    change_params("samples_per_shard: 5", "warn_rejected_frac: 0.3")
+    with caplog.at_level(logging.INFO, "vignette"):
+        run()
+    table, warning = (record.getMessage() for record in caplog.records if record.name == "vignette.crawl")
+    rows = {line.split()[2]: int(line.split()[0]) for line in table.splitlines() if line.split()[0].isdigit()}
+    assert table.startswith("sources.toys: 22 links") and rows == {
+        "kept": 12,
+        **{key: REASONS[key] for key in REASONS if key},
+    }
+    assert "contact_missing: set crawl.contact" in table
+    assert warning.startswith(
+        "sources.toys: 7 of 22 links were rejected, more than warn_rejected_frac = 0.3: no_caption 2"
+    )
+
+
+def test_a_crawl_that_keeps_nothing_fails_and_is_tried_again(project: Path) -> None:
+    page = "".join(f'<img src="http://localhost:9{number}/x.png" alt="x">' for number in range(30))
+    (project / "site/toys/index.html").write_text(page)
+    refresh()
+    with pytest.raises(
+        ValueError, match=r"sources.toys: none of 30 links was kept: url_refused 30; url_refused: plain http"
+    ):
+        run()
+    assert not OUT.exists() and not list(Path(".vignette/scratch/crawl/toys").glob("*/[0-9a-f]*.json"))
 
 
 def command(project: Path, *options: str, **environment: str) -> None:

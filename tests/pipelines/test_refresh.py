@@ -17,7 +17,7 @@ from pipelines.shared.lock import LOCK_FILE
 from pipelines.shared.manifests import read_manifest
 from pipelines.shared.params import load_params
 from pipelines.shared.stage import StageRun
-from tests.pipelines.crawl_site import digests, still
+from tests.pipelines.crawl_site import digests, still, write_project
 from tests.pipelines.small_job import command
 from tests.pipelines.web_site import WebSite, tasks_here, toy, web_project
 
@@ -101,7 +101,8 @@ def test_command(project: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     main()
     (said,) = json.loads(capsys.readouterr().out)
     numbers = dict.fromkeys(("new", "changed", "gone", "unchanged", "not_reached"), 0)
-    assert said == {"source": "list", "is_crawled": False, "is_noted": False, "problem": "", **numbers}
+    words = {"problem": "", "losses": "", "keeps_none": False}
+    assert said == {"source": "list", "is_crawled": False, "is_noted": False, **words, **numbers}
 
 
 @pytest.fixture
@@ -299,3 +300,20 @@ def test_dvc_crawls_only_the_sources_that_changed(tmp_path: Path) -> None:
     (tmp_path / "sources.lock").write_text(json.dumps(entries))
     command(tmp_path, "dvc", "repro", "--quiet")
     assert (tmp_path / "a.log").read_text() == "run\n" and (tmp_path / "b-c.log").read_text() == "run\nrun\n"
+
+
+def test_a_crawl_that_kept_nothing_is_not_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+    monkeypatch.setattr(crawl, "run_tasks", tasks_here)
+    refresh()
+    crawl.run(StageRun(stage="crawl", key="toys", params=load_params()))
+    path = Path("data/crawl/toys/manifest.json")
+    values = json.loads(path.read_text())
+    values["counts"] = {"in": 22, "kept": 0, "rejected": {"url_refused": 22}, "failed": {}}
+    path.write_text(json.dumps(values))
+    monkeypatch.setattr("sys.argv", ["vignette refresh"])
+    with pytest.raises(SystemExit, match="toys: of the last crawl none of 22 links was kept: url_refused 22"):
+        main()
+    assert capsys.readouterr().out.endswith("unchanged; of the last crawl none of 22 links was kept: url_refused 22\n")

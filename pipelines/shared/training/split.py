@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from pipelines.shared.files import digest_json
 from pipelines.shared.manifests import Manifest
 from pipelines.shared.records import Caption, Sample
 from pipelines.shared.shards import FileInfo, read_shard
+from pipelines.shared.tars import tar_members
 from pipelines.shared.training.order import Choices
 
 
@@ -86,8 +86,8 @@ class Split:
         places: dict[str, tuple[Path, int, int]] = {}
         for info in self.shards:
             path = self.folder / info.name
-            with tarfile.open(path, "r:") as archive:
-                places |= {member.name: (path, member.offset_data, member.size) for member in archive}
+            with path.open("rb") as handle:
+                places |= {member.name: (path, member.offset, member.num_bytes) for member in tar_members(handle)}
         return [places[f"{key}.{extension}"] for key, extension in zip(self.keys, self.extensions, strict=True)]
 
 

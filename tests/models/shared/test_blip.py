@@ -1,3 +1,4 @@
+import copy
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.shared.blip import CLS, DEC, ENC, SEP, BlipNetwork, copy_of_pretrained
+from models.shared.blip import CLS, DEC, ENC, MASK, PAD, SEP, UNK, BlipNetwork, copy_of_pretrained
 from models.shared.blip_config import NetworkConfig
 from models.shared.decoding import Decoding
 
@@ -47,9 +48,13 @@ def test_tokens_are_berts(tiny):
     assert tiny.med.config.vocab_size == max(DEC, ENC) + 1
 
 
-def test_a_special_token_in_a_caption_is_not_taken_for_padding(tiny):
-    _, mask = tiny.tokenize(["a [PAD] cat", "two"])
-    assert mask.sum(dim=1).tolist() == [5, 3]
+def test_a_special_token_in_a_caption_is_text(tiny):
+    """Neither padding nor an end: `[`, `pad`, `]`."""
+    tokens, mask = tiny.tokenize(["a [PAD] cat", "two", "[CLS] [SEP] [MASK] [UNK]"])
+    assert mask.sum(dim=1).tolist() == [7, 3, 16]
+    assert not {PAD, UNK, CLS, SEP, MASK, DEC, ENC} & set(tokens[2, 1:-1].tolist())
+    assert tiny.tokenizer.decode(tokens[0].tolist()) == "a [ pad ] cat"
+    assert copy.deepcopy(tiny).tokenize(["a [PAD] cat"])[0].equal(tokens[:1, :7])
 
 
 def test_long_captions_are_cut():

@@ -111,6 +111,7 @@ def test_what_is_like_the_models_texts_is_less_perplexing(tmp_path):
 
 def test_words():
     assert words_of("Don't - stop: 3 well-known Füchse!") == ["don't", "stop", "3", "well-known", "füchse"]
+    assert words_of("काला कुत्ता, İs cafe\u0301") == ["काला", "कुत्ता", "is", "cafe\u0301"]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,11 @@ def test_boilerplate(text, expected):
     assert annotate(text)["caption_boilerplate_frac"] == pytest.approx([expected])
 
 
+def test_special_characters_are_shares_of_what_is_seen():
+    found = annotate("काला", "a\u200d\u200c\ufe0fb", "a, b", "\u200e")["caption_special_frac"]
+    assert found == [0.0, 0.0, 0.5, 0.0]
+
+
 def test_overlapping_patterns_count_once():
     assert annotate("abcd", boilerplate=("abc", "bc"))["caption_boilerplate_frac"] == [0.75]
 

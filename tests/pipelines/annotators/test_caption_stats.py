@@ -40,6 +40,15 @@ def test_letters_of_any_script_are_alphanumeric():
     assert annotate("赤い狐 ё")["caption_alphanumeric_frac"] == [1.0]
 
 
+@pytest.mark.parametrize(
+    "text", ["काला कुत्ता", "ஒரு பூனை", "แมวดำ", "שָׁלוֹם", "قِطَّة", "cafe\u0301", "می\u200cروم", "co\u00adoperate\u200b"]
+)
+def test_marks_and_what_is_not_seen_are_no_special_characters(text):
+    row = annotate(text, "a \u2060 cat")
+    assert row["caption_words"][1] == 2
+    assert row["caption_alphanumeric_frac"] == [1.0, 1.0]
+
+
 def test_no_captions():
     assert annotate() == {
         "num_captions": 0,

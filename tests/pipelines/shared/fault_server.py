@@ -10,6 +10,7 @@ from pipelines.shared.answers import Held
 from pipelines.shared.fetch import Fetcher, Response
 from pipelines.shared.fetch_settings import FetchLimits, FetchSettings
 from pipelines.shared.guard import Guard
+from pipelines.shared.names import Lookup
 from pipelines.shared.reasons import LinkError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
@@ -103,11 +104,12 @@ class FaultServer:
         self.thread.join(5)
 
 
-def media(settings: FetchSettings, *urls: str) -> list[Response | LinkError]:
-    """What becomes of URLs, fetched at the same time by one fetcher whose names all mean this machine."""
+async def this_machine(host: str) -> list[str]:
+    return ["127.0.0.1"]
 
-    async def lookup(host: str) -> list[str]:
-        return ["127.0.0.1"]
+
+def media(settings: FetchSettings, *urls: str, lookup: Lookup = this_machine) -> list[Response | LinkError]:
+    """What becomes of URLs, fetched at the same time by one fetcher whose names all mean this machine."""
 
     async def one(fetcher: Fetcher, url: str) -> Response | LinkError:
         try:
@@ -133,11 +135,8 @@ def remote(server: FaultServer, folder: Path, **changes: object) -> FetchSetting
 
 
 def get_held(settings: FetchSettings, url: str, held: Held) -> Response | LinkError:
-    async def lookup(host: str) -> list[str]:
-        return ["127.0.0.1"]
-
     async def run() -> Response | LinkError:
-        async with Fetcher(settings, lookup) as fetcher:
+        async with Fetcher(settings, this_machine) as fetcher:
             try:
                 return await fetcher.get_media(url, held)
             except LinkError as error:

@@ -124,6 +124,17 @@ async def told_to_wait(x: Exchange) -> None:
         await x.answer("200 OK", PNG)
 
 
+async def two_codings(x: Exchange) -> None:
+    await x.send(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    )
+
+
+async def two_reservations(x: Exchange) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntdm-reservation: 0\r\ntdm-reservation: 1\r\nContent-Length: %d\r\n\r\n" % len(PNG)
+    await x.send(head + PNG)
+
+
 async def chunks(x: Exchange) -> None:
     await x.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     for start in range(0, len(PNG), 50):
@@ -173,6 +184,14 @@ FAULTS: dict[str, tuple[Behaviour, str, float]] = {
     "/gzip": (fixed("200 OK", Content_Encoding="gzip"), "content_encoding", 0.5),
     "/br": (fixed("200 OK", Content_Encoding="br"), "content_encoding", 0.5),
     "/chain": (fixed("200 OK", Content_Encoding=", ".join(["gzip"] * 20)), "content_encoding", 0.5),
+    "/hidden-gzip": (fixed("200 OK", b"\x1f\x8b\x08" + bytes(50)), "type_refused", 0.5),
+    "/json": (fixed("200 OK", b'{"error": "slow down"}', Content_Type="image/jpeg"), "type_refused", 0.5),
+    "/two-codings": (two_codings, "content_encoding", 0.5),
+    "/two-reservations": (two_reservations, "optout:tdm-reservation", 0.5),
+    "/to-punycode": (fixed("302 Found", b"", Location="http://xn--a.com/x.png"), "url_refused", 0.5),
+    "/to-short-v6": (fixed("302 Found", b"", Location="http://[1:2:3]/"), "url_refused", 0.5),
+    "/to-odd-port": (fixed("302 Found", b"", Location="http://a.com:+80/"), "url_refused", 0.5),
+    "/to-nul": (fixed("302 Found", b"", Location="/\x01x"), "url_refused", 0.5),
     "/noai": (fixed("200 OK", X_Robots_Tag="max-snippet:-1, noai"), "optout:noai", 0.5),
     "/noimageai": (fixed("200 OK", X_Robots_Tag="noimageai"), "optout:noimageai", 0.5),
     "/tdm": (fixed("200 OK", tdm_reservation="1"), "optout:tdm-reservation", 0.5),

@@ -43,6 +43,12 @@ def test_rows_have_length_one_and_are_open_clips(weights):
         assert found.norm().item() == pytest.approx(1, abs=1e-6)
 
 
+def test_a_caption_cannot_end_itself(weights):
+    clip = load_clip("vignette-models", *weights, "cpu")
+    first, second = clip.encode_texts(["a <end_of_text> cat", "a <end_of_text> dog"])
+    assert (first - second).abs().max() > 1e-4
+
+
 def test_pixels_are_normalised_as_the_architectures_published_weights(weights, monkeypatch):
     from metrics.shared import clip_tower
 

@@ -1,6 +1,7 @@
 """One shard: every link becomes a row, rows do not depend on order, and a host in trouble is left alone."""
 
 import asyncio
+import errno
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -81,6 +82,40 @@ def test_successes_and_losses(tmp_path: Path, site: Path) -> None:
     assert pyarrow.parquet.read_schema(tmp_path / "scratch" / "00000.parquet").equals(FACTS_SCHEMA)
 
 
+HOSTILE = [
+    "http://xn--a.com/x.png",
+    "http://[1:2:3]/x.png",
+    "http://[2:1]/x.png",
+    "http://a.com:+80/x.png",
+    "http://a.com/half\ud800.png",
+    "http://\udfff/x.png",
+    "http://" + "a" * 300 + ".com/x.png",
+    "http://a..com/x.png",
+    "http://[::1",
+    "http://",
+    "//",
+    "\x00",
+    "data:,x",
+    "http://a.com/" + "x" * 5000,
+]
+
+
+def test_no_spelling_of_a_link_ends_the_crawl(tmp_path: Path, site: Path) -> None:
+    result, rows = crawl(tmp_path / "scratch", [link(url, "x") for url in HOSTILE], site)
+    assert result["num_links"] == len(HOSTILE) and result["reasons"] == {"url_refused": len(HOSTILE)}
+    assert pyarrow.parquet.read_table(tmp_path / "scratch" / "00000.parquet").num_rows == len(rows)
+
+
+def test_served_names_that_no_file_has(tmp_path: Path, site: Path) -> None:
+    urls = [
+        "http://localhost/" + "x" * 300 + ".png",
+        "http://localhost/" + "x" * 300 + ".tar/y.png",
+        "http://localhost/%00.png",
+    ]
+    result, _ = crawl(tmp_path / "scratch", [link(url, "x") for url in urls], site)
+    assert result["reasons"] == {"http_404": 3}
+
+
 def test_nothing_but_losses_is_a_shard_too(tmp_path: Path) -> None:
     result, rows = crawl(tmp_path, [link("http://10.0.0.1/x.png", "x")])
     assert rows[0]["reason"] == "addr_refused" and result["shard"]["num_samples"] == 0
@@ -145,6 +180,41 @@ def test_answer_in_between_ends_the_row(tmp_path: Path) -> None:
     answers = {f"http://a.com/{index}": "" if index % 5 == 4 else "deadline" for index in range(25)}
     fetcher = FakeFetcher(answers, 1, {})
     assert run_links(fetcher, tmp_path) == answers
+
+
+class RaisingFetcher(FakeFetcher):
+    """Raises what nobody expects."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__({"http://a.com/bad": "", "http://b.com/good": ""}, 1, {})
+        self.error = error
+
+    async def get_media(self, url: str) -> Response:
+        if url.endswith("bad"):
+            raise self.error
+        return await super().get_media(url)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), UnicodeError("x"), IndexError(), AssertionError("x")])
+def test_whatever_a_link_raises_becomes_its_row(tmp_path: Path, error: Exception) -> None:
+    assert run_links(RaisingFetcher(error), tmp_path) == {"http://a.com/bad": "internal_error", "http://b.com/good": ""}
+
+
+def test_trouble_of_the_machine_ends_the_shard(tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        run_links(RaisingFetcher(OSError(errno.ENOSPC, "no space left")), tmp_path)
+    assert caught.group_contains(OSError, match="no space left")
+
+
+def test_answers_that_take_too_long_to_decode_count_towards_their_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def examine_in(*_: Any) -> None:
+        raise LinkError("decode_timeout")
+
+    monkeypatch.setattr(crawling, "examine_in", examine_in)
+    found = run_links(FakeFetcher({f"http://a.com/{index}": "" for index in range(20)}, 1, {}), tmp_path)
+    assert Counter(found.values()) == {"decode_timeout": 5 + 3, "host_suspended": 12}
 
 
 @pytest.mark.parametrize("window", [1, 3])

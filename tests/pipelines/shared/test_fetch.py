@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipelines.shared import names
 from pipelines.shared.answers import FetchError
 from pipelines.shared.fetch import WANT_ROBOTS, Fetcher, Response
 from pipelines.shared.fetch_settings import FetchLimits, FetchSettings
@@ -22,6 +23,7 @@ from tests.pipelines.shared.fault_server import (
     LIMITS,
     PNG,
     Behaviour,
+    Exchange,
     FaultServer,
     fixed,
     media,
@@ -70,6 +72,58 @@ def test_faults_at_the_same_time_keep_their_reasons(server: FaultServer) -> None
     assert {path: error.reason for path, error in zip(paths, found, strict=True)} == {
         path: FAULTS[path][1] for path in paths
     }
+
+
+AS_GIVEN = [
+    "/x.png?response-content-type=image%2Fpng&signature=a%2Bb%3D",
+    "/a%2Fb%3Ac%27d+e%20f%2b?g%3Dh&i=1&a=2",
+    "/x?",
+    "/100%.png?50%",
+    "/x%2541?q=%252F'",
+]
+
+
+@pytest.mark.parametrize("target", AS_GIVEN)
+def test_targets_are_sent_as_given(fresh: FaultServer, target: str) -> None:
+    fresh.behaviours |= {target: fixed("200 OK"), "/away": fixed("302 Found", b"", Location=target)}
+    direct, led = media(served(fresh), f"http://localhost{target}", "http://localhost/away")
+    for response in (direct, led):
+        assert isinstance(response, Response) and response.final_url == f"http://localhost{target}"
+    assert fresh.count(target) == 2
+
+
+def test_a_redirect_to_bytes_that_are_no_text_is_sent_as_bytes(fresh: FaultServer) -> None:
+    async def away(x: Exchange) -> None:
+        await x.send(b"HTTP/1.1 302 Found\r\nLocation: /caf\xe9 \xc3\xbc\r\nContent-Length: 0\r\n\r\n")
+
+    fresh.behaviours |= {"/away": away, "/caf%E9%20%C3%BC": fixed("200 OK")}
+    (response,) = media(served(fresh), "http://localhost/away")
+    assert isinstance(response, Response)
+
+
+def test_robots_txt_that_opts_itself_out_is_obeyed_all_the_same(fresh: FaultServer) -> None:
+    body = b"User-agent: *\nDisallow: /private/"
+    fresh.behaviours["/robots.txt"] = fixed("200 OK", body, X_Robots_Tag="noindex, noai", tdm_reservation="1")
+    good, private = media(served(fresh), "http://localhost/good", "http://localhost/private/x.png")
+    assert isinstance(good, Response) and isinstance(private, LinkError) and private.reason == "robots_denied"
+
+
+def test_slow_names_do_not_cost_good_hosts_their_links(
+    fresh: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many slow names as there may be requests, and slower than a request may take."""
+
+    async def lookup(host: str) -> list[str]:
+        if host.startswith("slow"):
+            await asyncio.sleep(5.0)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(names, "TIMEOUT_SEC", 0.5)
+    limits = dataclasses.replace(LIMITS, connections=4, deadline_sec=0.4, connect_sec=0.4)
+    settings = dataclasses.replace(remote(fresh, tmp_path, delay_sec=0.0), limits=limits)
+    urls = [f"http://{kind}{number}.com:{fresh.port}/good" for kind in ("slow", "good") for number in range(8)]
+    found = media(settings, *urls, lookup=lookup)
+    assert [each.reason if isinstance(each, LinkError) else "" for each in found] == ["dns_error"] * 8 + [""] * 8
 
 
 def test_errors_tell_status_and_url(server: FaultServer) -> None:
@@ -188,6 +242,19 @@ def test_pages(server: FaultServer) -> None:
         return reasons
 
     assert asyncio.run(run()) == ["type_refused", "type_refused", "http_404", "body_limit", "robots_denied"]
+
+
+def test_a_content_type_that_is_no_text_costs_nothing(fresh: FaultServer) -> None:
+    async def odd(x: Exchange) -> None:
+        await x.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\xff\r\nContent-Length: 3\r\n\r\n<p>")
+
+    fresh.behaviours["/odd"] = odd
+
+    async def run() -> str:
+        async with Fetcher(served(fresh)) as fetcher:
+            return (await fetcher.get_page("http://localhost/odd")).content_type
+
+    assert asyncio.run(run()) == "text/html; charset=?"
 
 
 def test_nothing_listens(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,14 @@ def test_tree_digest_knows_names_and_bytes(tmp_path: Path) -> None:
     assert len(seen) == 6
     (tmp_path / "0" / "note.txt").write_text("x")
     assert digest_tree(tmp_path / "0", "a") in seen, "the pattern leaves other files out"
+
+
+def test_names_that_are_not_utf8_have_a_digest(tmp_path: Path) -> None:
+    """A file that nobody asked for beside others does not end the stage."""
+    (tmp_path / "a").write_text("x")
+    plain = digest_tree(tmp_path)
+    (tmp_path / os.fsdecode(b"caf\xe9")).write_text("y")
+    assert digest_tree(tmp_path) != plain
 
 
 def test_link_or_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

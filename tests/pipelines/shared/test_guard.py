@@ -3,15 +3,15 @@
 import asyncio
 import ipaddress
 import socket
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from pipelines.shared.guard import Guard, GuardedResolver, is_public, parse_url
+from pipelines.shared.guard import Guard, GuardedResolver, is_public
 from pipelines.shared.reasons import LinkError
+from pipelines.shared.urls import parse_url
 
 REFUSED_URLS = [
     "",
@@ -183,8 +183,7 @@ def resolve(answers: object) -> list:
         return answers
 
     async def run() -> list:
-        with ThreadPoolExecutor(1) as pool:
-            return await GuardedResolver(Guard(), pool, lookup).resolve("a.com", 443)
+        return await GuardedResolver(Guard(), lookup).resolve("a.com", 443)
 
     return asyncio.run(run())
 
@@ -211,8 +210,7 @@ def test_names_that_do_not_resolve(error: Exception) -> None:
 
 def test_system_lookup_of_a_local_name_is_refused() -> None:
     async def run() -> None:
-        with ThreadPoolExecutor(1) as pool:
-            await GuardedResolver(Guard(), pool).resolve("localhost", 80)
+        await GuardedResolver(Guard()).resolve("localhost", 80)
 
     with pytest.raises(LinkError, match="addr_refused"):
         asyncio.run(run())

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.shared.html import decode_html, read_page, read_page_in
+from pipelines.shared import html
+from pipelines.shared.charsets import decode_html
+from pipelines.shared.html import read_page, read_page_in
 from pipelines.shared.reasons import LinkError
 from pipelines.shared.sandbox import Sandbox
 
@@ -152,6 +154,102 @@ def test_odd_charsets_are_utf8(charset: str) -> None:
     assert decode_html("ü".encode(), f"text/html; charset={charset}") == "ü"
 
 
+@pytest.mark.parametrize(
+    ("head", "base"),
+    [
+        ('<base href="">', "http://a.com/b/"),
+        ('<base href=" ">', "http://a.com/b/"),
+        ('<base href="#top">', "http://a.com/b/"),
+        ('<base href="?q">', "http://a.com/b/"),
+        ('<base href="about:blank">', "http://a.com/b/"),
+        ('<base href="data:text/html,x">', "http://a.com/b/"),
+        ('<base href="JavaScript:void(0)">', "http://a.com/b/"),
+        ('<base href="mailto:a@b.com">', "http://a.com/b/"),
+        ('<base href="http://[bad/">', "http://a.com/b/"),
+        ('<base href="http://">', "http://a.com/b/"),
+        ('<base href="http:///c/">', "http://a.com/b/"),
+        ('<base href="https://c.com:99999/">', "http://a.com/b/"),
+        ('<base href="c:\\\\site">', "http://a.com/b/"),
+        ('<base target="_blank">', "http://a.com/b/"),
+        ('<base target="_blank"><base href="/c/">', "http://a.com/c/"),
+        ('<base href=""><base href="/c/">', "http://a.com/b/"),
+        ('<base href="/c/"><base href="/d/">', "http://a.com/c/"),
+        ('<base href=" /c/\n">', "http://a.com/c/"),
+        ('<base href="d/x.html?y">', "http://a.com/b/d/"),
+        ('<base href="//c.com">', "http://c.com/"),
+        ('<base href="https://c.com/d/e">', "https://c.com/d/"),
+        ("<p>text</p><div><base href='/c/'></div>", "http://a.com/c/"),
+        ("<svg><base href='/c/'></base></svg><base href='/d/'>", "http://a.com/d/"),
+        ("<template><base href='/c/'></template>", "http://a.com/b/"),
+    ],
+)
+def test_bases_that_are_one_and_that_are_none(head: str, base: str) -> None:
+    found = page(f'{head}<img src="x.png" alt="a"><a href="y.html">y</a>')
+    assert (found.links[0].url, found.follows) == (f"{base}x.png", (f"{base}y.html",))
+
+
+def texts(body: str) -> dict[str, list[str]]:
+    return {link.url.rpartition("/")[2]: [caption.text for caption in link.captions] for link in page(body).links}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (
+            "<figure><figure><img src=1><figcaption>red</figcaption></figure>"
+            "<figure><img src=2 alt=boat></figure></figure>",
+            {"1": ["red"], "2": ["boat"]},
+        ),
+        (
+            "<figure><img src=1><figure><img src=2></figure><figcaption>out</figcaption></figure>",
+            {"1": ["out"], "2": []},
+        ),
+        ("<figure><div><img src=1></div><div><figcaption>in</figcaption></div></figure>", {"1": ["in"]}),
+        ("<figure><img src=1><video src=2></video><figcaption>all</figcaption></figure>", {"1": ["all"], "2": ["all"]}),
+        (
+            "<figure><img src=1><figcaption>a</figcaption><img src=2><figcaption>b</figcaption></figure>",
+            {"1": ["a"], "2": ["b"]},
+        ),
+        ("<figure><img src=1><figcaption>a</figcaption><figcaption>b</figcaption></figure>", {"1": []}),
+        ("<figure><img src=1><figcaption><img src=i>words</figcaption></figure>", {"1": ["words"], "i": []}),
+        ("<figure><figcaption><img src=i>words</figcaption></figure>", {"i": ["words"]}),
+        ("<figure><img src=1><figcaption>a<script>b</script><style>c</style></figcaption></figure>", {"1": ["a"]}),
+        ("<img src=1><figcaption>nobody's</figcaption>", {"1": []}),
+    ],
+)
+def test_a_figcaption_belongs_to_its_nearest_figure(body: str, found: dict) -> None:
+    assert texts(body) == found
+
+
+def test_addresses_that_are_not_in_src() -> None:
+    found = page(
+        "<img src=blank.gif data-src=kite.jpg alt=kite><noscript><img src=kite.jpg alt=kite></noscript>"
+        "<picture><source type=image/avif srcset=b.avif><source srcset='b.webp 9w'><img alt=boat></picture>"
+        "<img alt=none>"
+    )
+    assert [(link.url, link.captions[0].text) for link in found.links] == [
+        ("http://a.com/b/kite.jpg", "kite"),
+        ("http://a.com/b/kite.jpg", "kite"),
+        ("http://a.com/b/b.webp", "boat"),
+    ]
+    assert found.left_out == {"no_address": 1, "stand_in": 1}
+
+
+def test_addresses_are_as_given() -> None:
+    (link,) = page('<img src="x.png?s=a%2Bb%3D&amp;u=http%3A//c.com/&amp;e=" alt=a>').links
+    assert link.url == "http://a.com/b/x.png?s=a%2Bb%3D&u=http%3A//c.com/&e="
+
+
+def test_a_page_has_so_many_links_and_so_much_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MOST_LINKS", 3)
+    found = page("".join(f"<img src={n}.png alt=a><a href={n}.html>x</a>" for n in range(5)))
+    assert (len(found.links), len(found.follows)) == (3, 3)
+    assert found.left_out == {"over_max_links": 2, "over_max_follows": 2}
+    monkeypatch.setattr(html, "MOST_TEXT_CHARS", 60)
+    found = page("<img src=1 alt=equal><img src=2 alt=equal><img src=3 alt='another text'><img src=4 alt=equal>")
+    assert [link.url[-1] for link in found.links] == ["1", "2", "4"] and found.left_out == {"over_max_text": 1}
+
+
 def test_many_pictures_in_a_figure() -> None:
     wide = "<figure>" + "<img src=x.png>" * 5_000 + "<figcaption>" + "<p>a</p>" * 5_000 + "</figcaption></figure>"
     assert len(page(wide).links) == 5_000
@@ -160,6 +258,7 @@ def test_many_pictures_in_a_figure() -> None:
 def test_sandbox_gives_the_same_page() -> None:
     settings = {"content_type": "text/html", "url": URL, "origin": "web", "robot": "vignette"}
     body = b"<figure><img src=x.png alt=a><figcaption>b</figcaption></figure><a href=y>y</a>"
+    body += b"<img data-src=z.png src='data:,' title=b><img src=w.png><img>"
     with Sandbox() as sandbox:
         assert read_page_in(sandbox, body, **settings) == read_page(body, **settings)
 

@@ -40,6 +40,14 @@ def test_answers_come_in_the_order_of_the_requests(serve: Callable[..., Fake]) -
         ((200, {}, b'{"choices": []}'), "malformed"),
         ((200, {}, b'{"choices": [{"message": {"content": 7}}]}'), "malformed"),
         ((200, {}, b'{"choices": [{"message": {"content": null}}]}'), "malformed"),
+        ((200, {}, b'{"choices": {"message": {"content": "x"}}}'), "malformed"),
+        ((200, {}, b'{"choices": ["message"]}'), "malformed"),
+        ((200, {}, b'{"choices": [{"message": ["content"]}]}'), "malformed"),
+        ((200, {}, b'[{"choices": 1}]'), "malformed"),
+        ((200, {}, b'{"choices": [{"message": {"content": ["x"]}}]}'), "malformed"),
+        ((200, {}, b'{"choices": [{"message": {"content": "caf\xe9"}}]}'), "malformed"),
+        ((200, {}, b'{"choices": ' + b"9" * 5000 + b"}"), "malformed"),
+        ((200, {"Content-Encoding": "gzip"}, completion("x")), "connect_error"),
         ((200, {}, completion("x" * 300_000)), "too_long"),
         ((200, {"Content-Length": "900"}, completion("cut")), "connect_error"),
     ],
@@ -51,6 +59,18 @@ def test_what_may_pass_is_asked_again_up_to_a_limit(serve: Callable[..., Fake], 
     assert answers[0] == Answer("after 1")
     assert answers[1] == Answer(reason=reason)
     assert sum(body["n"] == 1 for body in fake.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "said,text",
+    [("a \\ud83d cat", "a  cat"), ("\\udc00", ""), ("\\ud83d\\ude00", "\U0001f600"), ("a\\u0000b", "a\0b")],
+)
+def test_half_a_surrogate_pair_is_left_out(serve: Callable[..., Fake], tmp_path: Path, said: str, text: str) -> None:
+    """As JSON can say it; answers are kept, too."""
+    content = b'{"choices": [{"message": {"content": "%s"}}]}' % said.encode()
+    fake = serve(lambda body, count: (200, {}, content))
+    assert asked(fake, BODIES[:1], tmp_path) == asked(fake, BODIES[:1], tmp_path) == [Answer(text)]
+    assert len(fake.asked) == 1, "the second answer is the one that was kept"
 
 
 def test_a_slow_answer(serve: Callable[..., Fake]) -> None:

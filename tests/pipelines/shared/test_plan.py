@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.shared.guard import parse_url
 from pipelines.shared.plan import MAX_CAPTIONS, Plan, canonical_url, read_chunk, read_plan, write_links, write_plan
+from pipelines.shared.reasons import LinkError
 from pipelines.shared.records import Caption, Link, sample_key
 
 
@@ -80,8 +82,24 @@ def test_refused_urls_stay_and_are_cut(tmp_path: Path) -> None:
     assert canonical_url("file:///etc/passwd") == "file:///etc/passwd"
     assert len(canonical_url("http://a.com/" + "x" * 9000)) == 2084, "one more than allowed: it will be refused"
     assert canonical_url("HTTP://a.com") == "http://a.com/"
+    assert canonical_url("http://a.com/\ud800") == "http://a.com/\\ud800", (
+        "a half of a pair: refused, and can be stored"
+    )
     made = plan(tmp_path, [Link(url="data:,x"), Link(url="")])
     assert sorted(each.url for _, each in everything(tmp_path, made)) == ["", "data:,x"]
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "\udc00\ud800", "caf\udce9", "\U0001f600\ud83d"])
+def test_half_a_surrogate_pair_goes_through_a_plan(tmp_path: Path, bad: str) -> None:
+    """In an address, where it costs the link, on a page, and in a caption of a source that does not clean its texts."""
+    text = bad.encode(errors="backslashreplace").decode()
+    captions = (Caption(text=bad, origin="web"),)
+    ((_, found),) = everything(
+        tmp_path, plan(tmp_path, [Link(url=f"http://a.com/{bad}", captions=captions, page_url=bad)])
+    )
+    assert (found.url, found.page_url, found.captions[0].text) == (f"http://a.com/{text}", text, text)
+    with pytest.raises(LinkError, match="url_refused"):
+        parse_url(found.url)
 
 
 def test_unfinished_plan_is_none(tmp_path: Path) -> None:

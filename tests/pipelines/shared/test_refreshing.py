@@ -261,6 +261,10 @@ def test_another_list_is_noted_with_the_rest_as_it_was() -> None:
     [
         (Summary(source="a", new=1, changed=2, gone=3, unchanged=4), "a: 1 new, 2 changed, 3 gone, 4 unchanged"),
         (Summary(source="a", unchanged=4, not_reached=2), "a: 0 new, 0 changed, 0 gone, 4 unchanged (2 not reached)"),
+        (
+            Summary(source="a", unchanged=9, losses="none of 9 links was kept: url_refused 9", keeps_none=True),
+            "a: 0 new, 0 changed, 0 gone, 9 unchanged; of the last crawl none of 9 links was kept: url_refused 9",
+        ),
         (Summary(source="a", is_crawled=False), "a: not crawled yet"),
         (Summary(source="a", problem="x"), "a: not compared"),
     ],

@@ -1,7 +1,10 @@
 import numpy as np
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipelines.shared.minhash import TextDuplicates, jaccard_pairs
 from pipelines.shared.splits import SplitShares, assign_splits, equal_captions, normalise_caption
 
 SOURCES = ("emoji", "clipart")
@@ -14,14 +17,30 @@ SOURCES = ("emoji", "clipart")
         ("ﬁne  art", "fine art"),
         ("STRASSE!", "straße"),
         ("a_b", "a b"),
+        ("İstanbul", "istanbul"),
+        ("cafe\u0301", "CAFÉ"),
+        ("a\u00ad cat\u200e", "a cat"),
+        ("Bob\u00b4s", "bob s"),
+        ("می\u200cروم", "میروم"),
     ],
 )
 def test_equal_captions_are_normalised_to_one(first, second):
     assert normalise_caption(first) == normalise_caption(second) != ""
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=30))
+def test_the_short_way_of_ascii_is_the_long_one(text):
+    """A letter that is not ASCII takes the other way."""
+    assert f"{normalise_caption(text)} ж".lstrip() == normalise_caption(f"{text} ж")
+
+
 def test_other_words_stay_apart():
     assert normalise_caption("red heart") != normalise_caption("red hearts")
+    male, female = "काला कुत्ता", "काली कुत्ती"
+    assert (normalise_caption(male), normalise_caption(female)) == (male, female)
+    (found,) = {len(pairs[0]) for pairs in jaccard_pairs([male, female], TextDuplicates(min_jaccard=0.8))} or {0}
+    assert found == 0, "texts that differ in vowel signs are no duplicates"
+    assert normalise_caption("قِطّ") != normalise_caption("قَطّ")
     assert normalise_caption(" !! ") == ""
 
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.shared.fetch import Fetcher
+from pipelines.shared.fetch import Fetcher, Response
 from pipelines.shared.fetch_settings import FetchLimits, FetchSettings
 from pipelines.shared.guard import Guard
+from pipelines.shared.html import Page
 from pipelines.shared.records import Link
+from pipelines.shared.sandbox import Sandbox
 from pipelines.shared.serve import serving
+from pipelines.sources import html_site
 from pipelines.sources.html_site import Config, Source
 
 PAGES = {
@@ -104,3 +107,65 @@ def test_config() -> None:
     with pytest.raises(ValueError, match="origin must be one of web, human, synthetic, got 'people'"):
         Config(start="x", origin="people")
     assert Source(Config(start="x")).files() == ()
+
+
+def test_what_is_left_out_is_counted(site: Path) -> None:
+    (site / "shop/two.html").write_text("<img src='data:,'><img src=blank.gif data-src=b.png alt=b>")
+
+    async def run(port: int) -> dict[str, int]:
+        fetch = FetchSettings(limits=FetchLimits(retries=0), guard=Guard(served_port=port, only_served=True))
+        async with Fetcher(fetch) as fetcher:
+            assert len([link async for link in Source(Config(start="shop/")).links(fetcher)]) == 4
+            return dict(fetcher.picture_counts)
+
+    with serving(site) as port:
+        assert asyncio.run(run(port)) == {"inline": 1, "stand_in": 1}
+
+
+def test_no_spelling_of_an_address_ends_the_walk(site: Path) -> None:
+    odd = [
+        "http://xn--a.com/x",
+        "http://[1:2:3]/",
+        "http://[",
+        "//[2:1]/x",
+        "x" * 300 + ".html",
+        "%00",
+        "%zz",
+        "http://a.com:+80/",
+    ]
+    links = "".join(f'<a href="{address}">x</a><img src="{address}" alt="x">' for address in odd)
+    (site / "shop/index.html").write_text(links + '<a href="two.html">2</a><a href="h&#xd800;.html">3</a>')
+    links, counts = crawl(site, start="shop/")
+    assert [link.captions[0].text for link in links] == ["x"] * len(odd) + ["b", "c", "d"]
+    assert counts["fetched"] == 3 and set(counts) <= {"fetched", "http_404"}
+
+
+def test_whatever_a_page_raises_is_the_pages_own_loss(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = html_site.read_page_in
+
+    def read_page_in(sandbox: Sandbox, body: bytes, **settings: str) -> Page:
+        if settings["url"].endswith("two.html"):
+            raise AssertionError("in the sandbox: IndexError")
+        return real(sandbox, body, **settings)
+
+    monkeypatch.setattr(html_site, "read_page_in", read_page_in)
+    links, counts = crawl(site, start="shop/")
+    assert "b" not in {link.captions[0].text for link in links} and counts["internal_error"] == 1
+
+
+def test_order_does_not_depend_on_which_page_comes_first(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"p{number}.html" for number in range(40)]
+    (site / "shop/index.html").write_text("".join(f'<a href="{name}">x</a>' for name in names))
+    for number, name in enumerate(names):
+        (site / "shop" / name).write_text(f'<img src="{number}.png" alt="{number}"><a href="q{number}.html">x</a>')
+        (site / f"shop/q{number}.html").write_text(f'<img src="q{number}.png" alt="q{number}">')
+    real = Fetcher.get_page
+
+    async def get_page(self: Fetcher, url: str) -> Response:
+        await asyncio.sleep(hash(url) % 7 / 500)
+        return await real(self, url)
+
+    monkeypatch.setattr(Fetcher, "get_page", get_page)
+    links, _ = crawl(site, start="shop/")
+    numbers = [str(number) for number in range(40)]
+    assert [link.captions[0].text for link in links] == numbers + [f"q{number}" for number in numbers]

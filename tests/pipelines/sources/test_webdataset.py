@@ -1,8 +1,10 @@
 """Shards of other writers: webdataset's own, tar's, damaged ones, and the whole way through the crawl."""
 
 import asyncio
+import http.client
 import io
 import json
+import os
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import webdataset
 import yaml
 from PIL import Image
+from yarl import URL
 
 from pipelines import crawl
 from pipelines.refresh import refresh
@@ -19,11 +22,14 @@ from pipelines.shared.layers import read_layer
 from pipelines.shared.lock import read_lock
 from pipelines.shared.manifests import Manifest, read_manifest
 from pipelines.shared.params import load_params
+from pipelines.shared.plan import canonical_url
 from pipelines.shared.records import Link
+from pipelines.shared.serve import serving
 from pipelines.shared.shards import read_shard
 from pipelines.shared.stage import StageRun
 from pipelines.shared.storage import RemoteFolder
 from pipelines.sources.webdataset import Config, Source
+from tests.pipelines.tar_making import END, base256, header
 
 
 def links(folder: Path, **settings: object) -> tuple[list[Link], Counter[str]]:
@@ -101,7 +107,92 @@ def test_damaged(tmp_path: Path) -> None:
             links(tmp_path)
 
 
-@pytest.mark.parametrize("values", [{"origin": "mine"}, {"captions": ()}, {"captions": ("json.",)}])
+def test_captions_that_are_lists_and_texts_that_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def document(value: object) -> bytes:
+        return json.dumps({"caption": value}).encode()
+
+    write_tar(
+        tmp_path / "a.tar",
+        {"0.png": b"p", "0.json": document(["a dog", None, "a \ud800cat"]), "0.txt": "h\u200b\xfcgel".encode()}
+        | {"1.png": b"p", "1.json": document({"en": "a"}), "1.txt": b"caf\xe9"}
+        | {"2.png": b"p", "2.json": document(7), "2.txt": b"x" * 2_000_000}
+        | {"3.png": b"p", "3.json": b'{"caption": "caf\xe9"}', "3.txt": "\u200b\u2800".encode()},
+    )
+    found, counts = links(tmp_path, captions=("json.caption", "txt"))
+    assert [[each.text for each in link.captions] for link in found] == [
+        ["a dog", "a cat", "h\u200b\xfcgel"],
+        [],
+        ["7"],
+        [],
+    ]
+    assert counts == {"fetched": 1, "text_refused": 4}
+    assert "a.tar: 4 text_refused: '1.json': neither a text" in caplog.text
+
+
+def test_every_link_leads_to_its_own_bytes(tmp_path: Path) -> None:
+    names = [
+        "a b.png",
+        "100%.png",
+        "x?y#z.png",
+        "./in/\u72d0.png",
+        "e\u0301.png",
+        "a.tar/b.png",
+        "in//c.png",
+        "\u202e.png",
+    ]
+    contents = {name: name.encode() for name in names}
+    (tmp_path / "deep.tar").mkdir()
+    write_tar(tmp_path / "deep.tar" / "a.tar", contents)
+    found, _ = links(tmp_path / "deep.tar", captions=("txt",))
+    assert len(found) == len(names)
+    with serving(tmp_path / "deep.tar") as port:
+        for link, name in zip(found, names, strict=True):
+            path = URL(canonical_url(link.url), encoded=True).raw_path
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", path)
+            assert connection.getresponse().read() == contents[name], name
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz"])
+def test_shards_end_in_tar(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"shards must match names that end in \.tar, 'a\.\*' matches"):
+        links(tmp_path, shards="a.*")
+
+
+@pytest.mark.parametrize("shards", ["", "/etc/*.tar", "../*.tar", "in/../../*.tar"])
+def test_shards_are_inside_the_folder(shards: str) -> None:
+    with pytest.raises(ValueError, match="shards must be a pattern of names inside the folder"):
+        Config(folder="mine", shards=shards)
+
+
+@pytest.mark.parametrize(
+    "name", ["pipe:touch {}", "$(touch {})", "`touch {}`", "~/x", "$HOME", "{{0..999999999}}", "-"]
+)
+def test_names_are_names_and_no_commands(tmp_path: Path, name: str) -> None:
+    """webdataset itself runs `pipe:` in a shell and expands the rest."""
+    mark = tmp_path / "mark"
+    for settings in ({"folder": name.format(mark)}, {"folder": str(tmp_path), "shards": f"x{name.format(mark)}.tar"}):
+        with pytest.raises(ValueError, match="has no shards"):
+            links(Path(settings.pop("folder")), **settings)
+    assert not mark.exists()
+
+
+def test_a_refused_shard_is_named_with_its_member(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.png": b"a", "1.png": b"b", "0.txt": b"c", "1.txt": b"d"})
+    with pytest.raises(ValueError, match=r"a\.tar cannot be read as a tar: members of the sample '0' stand apart"):
+        links(tmp_path)
+    (tmp_path / "a.tar").write_bytes(header(b"0.png", base256(-512)) + END)
+    with pytest.raises(ValueError, match=r"a\.tar cannot be read as a tar: .* is negative"):
+        links(tmp_path)
+    (tmp_path / "a.tar").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tar"))
+    with pytest.raises(ValueError, match=r"caf\\udce9\.tar': the name of a shard must be UTF-8"):
+        links(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values", [{"origin": "mine"}, {"captions": ()}, {"captions": ("json.",)}, {"extension_after": "dot"}]
+)
 def test_config(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         Config(folder="x", **values)
