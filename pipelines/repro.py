@@ -6,7 +6,6 @@ What is run, skipped, cached and locked is DVC's business; what comes out is wha
 """
 
 import argparse
-import ctypes
 import json
 import math
 import os
@@ -22,11 +21,11 @@ from typing import IO
 
 from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.files import write_bytes
+from pipelines.shared.processes import kill_me_with_parent
 from pipelines.shared.programs import find_dvc, said
 from pipelines.shared.stage import STATE, one_line_errors, single_run
 
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
-LIBC = ctypes.CDLL(None)
 SAVED_LOCK = STATE / "dvc.lock"
 DVC_FILE = ".dvc"
 
@@ -124,7 +123,7 @@ class Scheduler:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_begin_child,
             )
             assert process.stdout
             self.running[process.stdout] = Running(name, process, time.monotonic())
@@ -232,10 +231,13 @@ def read_graph(dot: str) -> Graph:
     return Graph({name: frozenset(before) for name, before in needs.items()})
 
 
-def _die_with_parent() -> None:
-    """In the child: a killed scheduler leaves no stage running; Linux alone has the means."""
-    if sys.platform == "linux":
-        LIBC.prctl(1, signal.SIGKILL)
+def _begin_child() -> None:
+    """In the child: a killed scheduler leaves no stage running, and one that is asked to stop is obeyed.
+
+    A shell starts what it puts into the background with SIGINT switched off, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    kill_me_with_parent()
 
 
 def main() -> None:

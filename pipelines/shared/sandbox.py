@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pipelines.shared.processes import end_with_parent, spawn
 from pipelines.shared.reasons import LinkError
 
 LENGTHS = struct.Struct(">II")
@@ -76,7 +77,7 @@ class Sandbox:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-B", "-m", "pipelines.shared.sandbox", str(self.memory_mib)]
-        self._child = subprocess.Popen(
+        self._child = spawn(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         assert self._child.stdout is not None, "it is a pipe"
@@ -105,6 +106,7 @@ def process_sandbox(timeout_sec: float, memory_mib: int) -> Sandbox:
 
 def serve(memory_mib: int) -> None:
     """The child's side: answer requests until the parent closes the pipe."""
+    end_with_parent()
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import digest_json, write_json
-from pipelines.shared.jobs import Task, result_files, result_path
+from pipelines.shared.jobs import Task
 from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.params import plugin_files
+from pipelines.shared.results import result_files, result_path
 from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.stage import STATE, StageRun
 from pipelines.shared.storage import RemoteFolder, in_parallel, is_url
