@@ -43,8 +43,8 @@ class Task:
     Attributes:
         name: Its name, unique in the job; the result is `<scratch>/<name>.json`.
         value: What the work needs, small and picklable; never pixels.
-        digest: Digest of all that decides the result and the files that it names (see `results`): the name, inputs, settings and
-            code (see `task_cache`). Empty for a task that is never in the cache.
+        digest: Digest of all that decides the result and the files that it names (see `results`): the name, inputs,
+            settings and code (see `task_cache`). Empty for a task that is never in the cache.
     """
 
     name: str

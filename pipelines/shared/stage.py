@@ -21,6 +21,7 @@ from typing import Any
 from pipelines.shared.files import digest_json, digest_tree, naming, remove_folder
 from pipelines.shared.params import load_params
 from pipelines.shared.processes import kill_me_with_parent
+from pipelines.shared.progress import is_drawn
 from pipelines.shared.refusals import GOES_ON, line_of
 from pipelines.shared.results import drop_damaged
 
@@ -172,7 +173,7 @@ def _interruptible(last_line: str) -> Iterator[None]:
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         if not last_line:
             raise KeyboardInterrupt
-        os.write(2, f"{os.linesep if sys.stderr.isatty() else ''}{last_line}\n".encode())
+        os.write(2, f"{os.linesep if is_drawn() else ''}{last_line}\n".encode())
         os._exit(1)
 
     numbers = [signal.SIGINT, signal.SIGTERM] if last_line else [signal.SIGTERM]

@@ -107,7 +107,7 @@ def watch(tell: Callable[[int, str, tuple[Any, ...]], None]) -> list[int]:
 
 def is_writing(arguments: tuple[Any, ...]) -> bool:
     """Whether an `open` event is for writing: by its mode, or by the flags of `os.open`."""
-    path, mode, flags = arguments
+    path, _, flags = arguments
     if path.startswith(("/dev/", "/proc/")):
         return False
     return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
