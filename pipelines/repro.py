@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from pipelines.shared.dvc_lock import LOCK, locked_stages
@@ -28,6 +29,8 @@ from pipelines.shared.stage import STATE, one_line_errors, single_run
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
 SAVED_LOCK = STATE / "dvc.lock"
 DVC_FILE = ".dvc"
+RWLOCK = Path(".dvc/tmp/rwlock")
+REWRITTEN_SEC = 1.0
 
 
 class OutOfTimeError(Exception):
@@ -170,6 +173,7 @@ def repro(jobs: int, without: Collection[str] = (), deadline: float = math.inf) 
     """
     with single_run("repro"):
         mend_lock()
+        mend_rwlock()
         graph, todo = outdated()
         todo -= graph.affected(without)
         Scheduler(graph, todo, jobs, find_dvc(), deadline).run()
@@ -218,6 +222,25 @@ def mend_lock() -> None:
         write_bytes(LOCK, SAVED_LOCK.read_bytes())
     else:
         LOCK.unlink()
+
+
+def mend_rwlock() -> None:
+    """Remove DVC's note of who reads and writes what if a kill cut it off: DVC would refuse every command from then on.
+
+    A DVC that runs rewrites it in place, so it is looked at twice. Entries of processes that are gone DVC drops itself.
+    """
+    for attempt in range(2):
+        try:
+            whole = isinstance(json.loads(RWLOCK.read_text(encoding="utf-8")), dict)
+        except FileNotFoundError:
+            return
+        except ValueError:
+            whole = False
+        if whole:
+            return
+        time.sleep(0 if attempt else REWRITTEN_SEC)
+    RWLOCK.unlink(missing_ok=True)
+    sys.stderr.write(f"{RWLOCK} was cut off while DVC wrote it: it is removed\n")
 
 
 def read_graph(dot: str) -> Graph:

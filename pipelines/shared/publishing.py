@@ -22,9 +22,14 @@ def publish(out: Path, manifest: Manifest, source: Path, documents: Mapping[str,
         sha256 of the manifest.
 
     Raises:
-        ValueError: A file is missing or has another size than the manifest says.
+        ValueError: Nothing was kept, or a file is missing or has another size than the manifest says.
         OSError: The disk is full or fails; the error names the file.
     """
+    counts = manifest.counts
+    if not counts.kept:
+        lost = sorted({**counts.rejected, **counts.failed}.items(), key=lambda each: -each[1])
+        reasons = ", ".join(f"{reason} {count}" for reason, count in lost[:5]) or "nothing came in"
+        raise ValueError(f"{manifest.stage} {manifest.instance}: nothing is kept of {counts.num_in}: {reasons}")
     with new_folder(out) as new:
         for info in manifest.files():
             path = source / info.name

@@ -105,3 +105,17 @@ def test_an_error_of_the_disk_at_every_step(job: Job, code: int) -> None:
             assert str(job.out.parent.parent) in said, "the line names the path"
     job.publish("last")
     assert job.text() == "last" and names(job.out.parent) == ["x"]
+
+
+def test_a_folder_of_nothing_is_refused(job: Job) -> None:
+    before = digests(job.out)
+    for counts, said in (
+        (Counts(num_in=0, kept=0), "pack x: nothing is kept of 0: nothing came in"),
+        (
+            Counts(num_in=5, kept=0, rejected={"too_small": 4}, failed={"http_404": 1}),
+            "pack x: nothing is kept of 5: too_small 4, http_404 1",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{said}$"):
+            publish(job.out, Manifest(stage="pack", instance="x", settings_digest="", counts=counts), job.scratch)
+    assert digests(job.out) == before
