@@ -102,7 +102,9 @@ def test_an_error_of_the_disk_from_some_step_on(project: dict, stage: str, key: 
 
 def refusal(said: str, stage: str, key: str) -> str:
     """The one line of a command that refused something, which names a path, beside the bars."""
-    lines = [line for line in said.replace("\r", "\n").splitlines() if line and "/s]" not in line]
+    lines = [
+        line for line in said.replace("\r", "\n").splitlines() if line and "%|" not in line and "link/s]" not in line
+    ]
     assert len(lines) == 1 and lines[0].startswith(f"vignette {stage} {key}: "), said
     assert ".vignette/" in lines[0] or "data/" in lines[0] or "/tmp" in lines[0], "the path"
     return lines[0]
