@@ -6,7 +6,6 @@ order, with a column for each fact that the annotators of `params.yaml` state.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet
 
@@ -17,11 +16,12 @@ from pipelines.shared.annotating import (
     annotation_schema,
     annotator_specs,
 )
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy
+from pipelines.shared.files import digest_json
 from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.manifests import Manifest, manifest_digest, read_manifest
 from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
+from pipelines.shared.publishing import publish
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
 from pipelines.shared.task_cache import checked_counts, keep_results, take_results
@@ -48,35 +48,16 @@ def run(stage_run: StageRun) -> None:
         take_results(stage_run, tasks, scratch)
         results = run_tasks(stage_run, tasks, work, scratch)
         counts = checked_counts(tasks, results, scratch, own.max_failed_frac, f"annotate {stage_run.key}")
-        publish(stage_run, counts, digest_json(settings), inputs, results, scratch)
-        keep_results(tasks, results, scratch)
-
-
-def publish(
-    stage_run: StageRun,
-    counts: Counts,
-    settings_digest: str,
-    inputs: dict[str, str],
-    results: list[dict[str, Any]],
-    scratch: Path,
-) -> None:
-    """Put the layers in their place and write the manifest."""
-    layers = tuple(FileInfo(**result["layer"]) for result in results)
-    out = DATA / "annotate" / stage_run.key
-    clear_folder(out)
-    for info in layers:
-        link_or_copy(scratch / info.name, out / info.name)
-    write_manifest(
-        out,
-        Manifest(
+        manifest = Manifest(
             stage="annotate",
             instance=stage_run.key,
-            settings_digest=settings_digest,
+            settings_digest=digest_json(settings),
             inputs=inputs,
             counts=counts,
-            layers=layers,
-        ),
-    )
+            layers=tuple(FileInfo(**result["layer"]) for result in results),
+        )
+        publish(DATA / "annotate" / stage_run.key, manifest, scratch)
+        keep_results(tasks, results, scratch)
 
 
 if __name__ == "__main__":

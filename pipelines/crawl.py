@@ -13,14 +13,15 @@ from typing import Any
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
 from pipelines.shared.crawl_summary import crawl_table, first_advice, losses
 from pipelines.shared.crawling import PLAN, CrawlShard, counted
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy
+from pipelines.shared.files import digest_json
 from pipelines.shared.finding import make_plan, page_store
 from pipelines.shared.jobs import run_tasks
 from pipelines.shared.lock import check_lock, local_state
-from pipelines.shared.manifests import Counts, Manifest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest
 from pipelines.shared.params import build, entry, plugin_config, split_settings
 from pipelines.shared.plan import Plan, read_plan
 from pipelines.shared.provenance import code_identity
+from pipelines.shared.publishing import publish
 from pipelines.shared.recrawling import Decided, Recrawl
 from pipelines.shared.serve import ServedFiles, serving
 from pipelines.shared.shards import FileInfo
@@ -61,7 +62,9 @@ def run(stage_run: StageRun) -> None:
         logger.info("%s", crawl_table(counts, where))
         check_failures(counts, own.max_failed_frac, where, results, scratch)
         check_kept(counts, own.warn_rejected_frac, where, results, scratch)
-        manifest = publish(stage_run, scratch, counts, results, plan, digest_json(identity))
+        manifest = publish(
+            DATA / "crawl" / stage_run.key, described(stage_run, counts, results, plan, digest_json(identity)), scratch
+        )
         recrawl.keep(plan, results, scratch, manifest)
 
 
@@ -99,27 +102,18 @@ def check_kept(counts: Counts, warn_frac: float, where: str, results: list[dict[
         raise ValueError(f"{where}: {problem}; {first_advice(counts)}")
 
 
-def publish(
-    stage_run: StageRun, scratch: Path, counts: Counts, results: list[dict[str, Any]], plan: Plan, digest: str
-) -> str:
-    """Put the finished files in their place and write the manifest last; returns its sha256."""
-    out = DATA / "crawl" / stage_run.key
-    clear_folder(out)
-    shards = tuple(FileInfo(**result["shard"]) for result in results)
-    layers = tuple(FileInfo(**result["layer"]) for result in results)
-    for info in (*shards, *layers):
-        link_or_copy(scratch / info.name, out / info.name)
+def described(stage_run: StageRun, counts: Counts, results: list[dict[str, Any]], plan: Plan, digest: str) -> Manifest:
+    """What is published."""
     assert counts.num_in == plan.num_links, f"{plan.num_links} links were planned, {counts.num_in} have a row"
-    manifest = Manifest(
+    return Manifest(
         stage="crawl",
         instance=stage_run.key,
         settings_digest=digest,
         counts=counts,
-        shards=shards,
-        layers=layers,
+        shards=tuple(FileInfo(**result["shard"]) for result in results),
+        layers=tuple(FileInfo(**result["layer"]) for result in results),
         details={"num_samples": counts.kept, **plan.details},
     )
-    return write_manifest(out, manifest)
 
 
 if __name__ == "__main__":

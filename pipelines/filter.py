@@ -6,7 +6,8 @@ time; duplicates and splits are decided over all sources at once (see `decisions
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ import pyarrow
 
 from pipelines.shared.columns import ShardLayers, source_layers, to_numpy
 from pipelines.shared.decisions import DecisionSettings, decide
-from pipelines.shared.files import clear_folder, digest_json
+from pipelines.shared.files import digest_json
 from pipelines.shared.filtering import (
     FilterEntry,
     JudgeShard,
-    Rule,
     check_columns,
     fit_rules,
     fitted_thresholds,
@@ -26,11 +26,14 @@ from pipelines.shared.filtering import (
 )
 from pipelines.shared.jobs import Task, run_tasks
 from pipelines.shared.layers import read_layer, write_table
-from pipelines.shared.manifests import Counts, Manifest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest
 from pipelines.shared.params import build, entry
+from pipelines.shared.publishing import publish
 from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.splits import SPLITS
 from pipelines.shared.stage import DATA, StageRun, main
+
+DECIDED = "decided"
 
 
 def run(stage_run: StageRun) -> None:
@@ -53,42 +56,31 @@ def run(stage_run: StageRun) -> None:
         verdicts = pyarrow.concat_tables(read_layer(scratch, FileInfo(**result["verdicts"])) for result in results)
         source_of = [np.full(shard.facts.num_samples, settings.sources.index(shard.source)) for shard in shards]
         decisions = decide(verdicts, np.concatenate(source_of), decision_settings)
-        publish(stage_run, inputs, rules, shards, decisions.append_column("status", verdicts["status"]))
-
-
-def publish(
-    stage_run: StageRun,
-    inputs: Mapping[str, str],
-    rules: Sequence[Rule],
-    shards: Sequence[ShardLayers],
-    decisions: pyarrow.Table,
-) -> None:
-    """Write the layers and the manifest."""
-    out = DATA / "filter" / stage_run.key
-    clear_folder(out)
-    table, layers, start = decisions.drop_columns("status"), [], 0
-    for shard in shards:
-        path = out / shard.source / shard.facts.name
-        count = write_table(path, table.slice(start, shard.facts.num_samples).combine_chunks())
-        layers.append(describe(path, out, count))
-        start += count
-    values = entry(stage_run.params, "filters", stage_run.key)
-    splits = Counter(table["split"].to_pylist())
-    write_manifest(
-        out,
-        Manifest(
+        splits = Counter(decisions["split"].to_pylist())
+        manifest = Manifest(
             stage="filter",
             instance=stage_run.key,
             settings_digest=digest_json([values, stage_run.seed]),
             inputs=inputs,
-            counts=account(decisions),
-            layers=tuple(layers),
+            counts=account(decisions.append_column("status", verdicts["status"])),
+            layers=written(decisions, shards, scratch / DECIDED),
             details={
                 "splits": {name: splits[name] for name in SPLITS},
                 "thresholds": fitted_thresholds(rules),
             },
-        ),
-    )
+        )
+        publish(DATA / "filter" / stage_run.key, manifest, scratch / DECIDED)
+
+
+def written(decisions: pyarrow.Table, shards: Sequence[ShardLayers], folder: Path) -> tuple[FileInfo, ...]:
+    """Write the layers of all shards into a folder."""
+    layers, start = [], 0
+    for shard in shards:
+        path = folder / shard.source / shard.facts.name
+        count = write_table(path, decisions.slice(start, shard.facts.num_samples).combine_chunks())
+        layers.append(describe(path, folder, count))
+        start += count
+    return tuple(layers)
 
 
 def account(decisions: pyarrow.Table) -> Counts:

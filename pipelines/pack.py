@@ -8,15 +8,15 @@ open_clip as they are.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy
+from pipelines.shared.files import digest_json
 from pipelines.shared.jobs import run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest
 from pipelines.shared.packing import PackEntry, PackShard, plan_pack
 from pipelines.shared.params import build, entry
 from pipelines.shared.provenance import code_identity
+from pipelines.shared.publishing import publish
 from pipelines.shared.records import ORIGINS
 from pipelines.shared.repacking import RepackedShard, RepackEntry, RepackShard
 from pipelines.shared.shards import FileInfo
@@ -47,7 +47,8 @@ def pack(stage_run: StageRun) -> None:
         with forgetting_failures(tasks, results, scratch):
             counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
         details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
-        publish(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results, scratch)
+        manifest = described(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results)
+        publish(DATA / "pack" / stage_run.key, manifest, scratch)
         keep_results(tasks, results, scratch)
 
 
@@ -75,26 +76,22 @@ def repack(stage_run: StageRun) -> None:
         rejected = summed(results, "rejected")
         counts = Counts(num_in=source.counts.kept, kept=source.counts.kept - sum(rejected.values()), rejected=rejected)
         details = {**source.details, "pack": settings.pack, "recaption": settings.recaption}
-        publish(stage_run, digest_json(asdict(settings)), (inputs, counts, details), results, scratch)
+        manifest = described(stage_run, digest_json(asdict(settings)), (inputs, counts, details), results)
+        publish(DATA / "pack" / stage_run.key, manifest, scratch)
         keep_results(tasks, results, scratch)
 
 
-def publish(
+def described(
     stage_run: StageRun,
     settings_digest: str,
     account: tuple[Mapping[str, str], Counts, Mapping[str, Any]],
     results: Sequence[Mapping[str, Any]],
-    scratch: Path,
-) -> None:
-    """Put the shards in their place and write the manifest; a shard that came out empty is left out."""
+) -> Manifest:
+    """What is published; a shard that came out empty is left out."""
     inputs, counts, details = account
     full = [result for result in results if result["shard"]["num_samples"]]
     shards = tuple(FileInfo(**result["shard"]) for result in full)
     assert counts.kept == sum(info.num_samples for info in shards), "the shards do not hold what was counted"
-    out = DATA / "pack" / stage_run.key
-    clear_folder(out)
-    for info in shards:
-        link_or_copy(scratch / info.name, out / info.name)
     splits = {name: sum(info.num_samples for info in shards if info.name.startswith(f"{name}/")) for name in SPLITS}
     captions = summed(results, "num_captions")
     facts = {
@@ -102,17 +99,14 @@ def publish(
         "num_captions": {origin: captions[origin] for origin in ORIGINS},
         "first_key": {result["shard"]["name"]: result["first_key"] for result in full},
     }
-    write_manifest(
-        out,
-        Manifest(
-            stage="pack",
-            instance=stage_run.key,
-            settings_digest=settings_digest,
-            inputs=inputs,
-            counts=counts,
-            shards=shards,
-            details={**details, **facts},
-        ),
+    return Manifest(
+        stage="pack",
+        instance=stage_run.key,
+        settings_digest=settings_digest,
+        inputs=inputs,
+        counts=counts,
+        shards=shards,
+        details={**details, **facts},
     )
 
 

@@ -6,14 +6,14 @@ share of the texts it rejected. The test split is never recaptioned.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pipelines.shared.audits import AUDIT, audit_summary
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy, write_json
+from pipelines.shared.files import digest_json
 from pipelines.shared.jobs import Task, run_tasks
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest
 from pipelines.shared.params import build, entry
+from pipelines.shared.publishing import publish
 from pipelines.shared.recaption_settings import OWN, CaptionerSpec, RecaptionEntry, captioner_specs
 from pipelines.shared.recaptioning import RecaptionShard
 from pipelines.shared.runs import require_capabilities, run_digest
@@ -52,43 +52,33 @@ def run(stage_run: StageRun) -> None:
                 (info.name.partition("/")[0], result) for info, result in zip(shards, results, strict=True)
             ),
         }
-        publish(stage_run, settings, counts, inputs, results, audit, scratch)
+        manifest = described(stage_run, settings, counts, inputs, results)
+        publish(DATA / "recaption" / stage_run.key, manifest, scratch, {AUDIT: audit})
         TaskCache().keep({}, scratch)  # puts nothing there, but tidies up: captioners may have added answers
 
 
-def publish(
+def described(
     stage_run: StageRun,
     settings: RecaptionEntry,
     counts: Counts,
     inputs: dict[str, str],
     results: list[dict[str, Any]],
-    audit: dict[str, Any],
-    scratch: Path,
-) -> None:
-    """Put the layers and the audit in their place and write the manifest."""
-    layers = tuple(FileInfo(**result["layer"]) for result in results)
-    out = DATA / "recaption" / stage_run.key
-    clear_folder(out)
-    for info in layers:
-        link_or_copy(scratch / info.name, out / info.name)
+) -> Manifest:
+    """What is published beside the audit."""
     texts = {
         name: {
             origin: sum(r["texts"][name].get(origin, 0) for r in results) for origin in ("human", "synthetic", "web")
         }
         for name in ("judged", "kept")
     }
-    write_json(out / AUDIT, audit)
-    write_manifest(
-        out,
-        Manifest(
-            stage="recaption",
-            instance=stage_run.key,
-            settings_digest=digest_json([settings.identity(), stage_run.seed]),
-            inputs=inputs,
-            counts=counts,
-            layers=layers,
-            details={"texts": texts, "threshold": settings.threshold, "pack": settings.pack},
-        ),
+    return Manifest(
+        stage="recaption",
+        instance=stage_run.key,
+        settings_digest=digest_json([settings.identity(), stage_run.seed]),
+        inputs=inputs,
+        counts=counts,
+        layers=tuple(FileInfo(**result["layer"]) for result in results),
+        details={"texts": texts, "threshold": settings.threshold, "pack": settings.pack},
     )
 
 

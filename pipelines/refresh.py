@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import datetime
 import json
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any
 from pipelines.shared.crawl_settings import CrawlSettings, SourceEntry, fetch_settings
 from pipelines.shared.crawl_summary import losses
 from pipelines.shared.fetch import Fetcher
-from pipelines.shared.files import digest_json
+from pipelines.shared.files import digest_json, remove_folder
 from pipelines.shared.finding import make_plan, page_store
 from pipelines.shared.known import RefreshNotes, read_last_crawl, read_notes, write_notes
 from pipelines.shared.layers import read_layer
@@ -128,7 +127,7 @@ def _compared(known: Known, crawl: Manifest, notes: RefreshNotes, dry_run: bool)
                     return await refresher.compare(links, rows, bar)
 
         found = asyncio.run(compare())
-    shutil.rmtree(scratch)
+    remove_folder(scratch)
     return found
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from metrics.shared.bootstrap import Resampling
 from pipelines.shared.comparing import Scored
-from pipelines.shared.files import clear_folder, write_bytes, write_json
+from pipelines.shared.files import write_bytes, write_json
+from pipelines.shared.folders import new_folder
 from pipelines.shared.gate_files import GATES
 from pipelines.shared.manifests import manifest_digest
 from pipelines.shared.params import build, load_params
@@ -56,10 +57,6 @@ def run(params: Mapping[str, Any]) -> None:
     rows = leaderboard_rows(boards, settings.columns, trainings)
     models = {key: each for key, each in scored.items() if not each.document["reference"]}
 
-    clear_folder(REPORTS)
-    write_leaderboard(REPORTS, rows)
-    write_cards(REPORTS / "cards", RUNS, models.values(), trainings, rows, pack_licences(params, settings.licences))
-    write_data_page(params, settings)
     page = {
         "title": settings.title,
         "tables": tables(boards, rows, settings.columns),
@@ -83,20 +80,22 @@ def run(params: Mapping[str, Any]) -> None:
         "digests": digests(params, models.values()),
     }
     ways = funnels(DATA, params["filters"])
-    write_bytes(
-        REPORTS / "index.html",
-        render("page.html", {**page, "funnels": ways, "summary": summary(ways, models.values())}).encode(),
-    )
+    front = render("page.html", {**page, "funnels": ways, "summary": summary(ways, models.values())})
+    with new_folder(REPORTS) as out:
+        write_leaderboard(out, rows)
+        write_cards(out / "cards", RUNS, models.values(), trainings, rows, pack_licences(params, settings.licences))
+        write_data_page(out, params, settings)
+        write_bytes(out / "index.html", front.encode())
 
 
-def write_data_page(params: Mapping[str, Any], settings: ReportEntry) -> None:
+def write_data_page(out: Path, params: Mapping[str, Any], settings: ReportEntry) -> None:
     """Write `data.html` and `croissant.json`."""
     packs = pack_keys(params)
     stated = [
         licence for known in pack_licences(params, settings.licences).values() for licence in known.values() if licence
     ]
     document = croissant(settings.title, DATA / "pack", packs, stated, f"../{(DATA / 'pack').as_posix()}/")
-    write_json(REPORTS / "croissant.json", document)
+    write_json(out / "croissant.json", document)
     page = {
         "title": settings.title,
         **dataset_page(DATA, params, settings.licences, settings.num_sample_examples),
@@ -104,7 +103,7 @@ def write_data_page(params: Mapping[str, Any], settings: ReportEntry) -> None:
         "packs": pack_facts(DATA / "pack", packs),
         "croissant": data_block(document),
     }
-    write_bytes(REPORTS / "data.html", render("data.html", page).encode())
+    write_bytes(out / "data.html", render("data.html", page).encode())
 
 
 def summary(ways: Mapping[str, list[Funnel]], models: Iterable[Scored]) -> str:

@@ -6,7 +6,6 @@ What is run, skipped, cached and locked is DVC's business; what comes out is wha
 """
 
 import argparse
-import ctypes
 import json
 import math
 import os
@@ -18,18 +17,21 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.files import write_bytes
+from pipelines.shared.processes import kill_me_with_parent
 from pipelines.shared.programs import find_dvc, said
 from pipelines.shared.reproducing import outcome_line
 from pipelines.shared.stage import STATE, one_line_errors, single_run
 
 EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
-LIBC = ctypes.CDLL(None)
 SAVED_LOCK = STATE / "dvc.lock"
 DVC_FILE = ".dvc"
+RWLOCK = Path(".dvc/tmp/rwlock")
+REWRITTEN_SEC = 1.0
 
 
 class OutOfTimeError(Exception):
@@ -125,7 +127,7 @@ class Scheduler:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_begin_child,
             )
             assert process.stdout
             self.running[process.stdout] = Running(name, process, time.monotonic())
@@ -172,6 +174,7 @@ def repro(jobs: int, without: Collection[str] = (), deadline: float = math.inf) 
     """
     with single_run("repro"):
         mend_lock()
+        mend_rwlock()
         graph, todo = outdated()
         todo -= graph.affected(without)
         Scheduler(graph, todo, jobs, find_dvc(), deadline).run()
@@ -222,6 +225,25 @@ def mend_lock() -> None:
         LOCK.unlink()
 
 
+def mend_rwlock() -> None:
+    """Remove DVC's note of who reads and writes what if a kill cut it off: DVC would refuse every command from then on.
+
+    A DVC that runs rewrites it in place, so it is looked at twice. Entries of processes that are gone DVC drops itself.
+    """
+    for attempt in range(2):
+        try:
+            whole = isinstance(json.loads(RWLOCK.read_text(encoding="utf-8")), dict)
+        except FileNotFoundError:
+            return
+        except ValueError:
+            whole = False
+        if whole:
+            return
+        time.sleep(0 if attempt else REWRITTEN_SEC)
+    RWLOCK.unlink(missing_ok=True)
+    sys.stderr.write(f"{RWLOCK} was cut off while DVC wrote it: it is removed\n")
+
+
 def read_graph(dot: str) -> Graph:
     """From what `dvc dag --dot` prints: an arrow leads from a stage to one that needs it."""
     needs: dict[str, set[str]] = {}
@@ -233,10 +255,13 @@ def read_graph(dot: str) -> Graph:
     return Graph({name: frozenset(before) for name, before in needs.items()})
 
 
-def _die_with_parent() -> None:
-    """In the child: a killed scheduler leaves no stage running; Linux alone has the means."""
-    if sys.platform == "linux":
-        LIBC.prctl(1, signal.SIGKILL)
+def _begin_child() -> None:
+    """In the child: a killed scheduler leaves no stage running, and one that is asked to stop is obeyed.
+
+    A shell starts what it puts into the background with SIGINT switched off, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    kill_me_with_parent()
 
 
 def main() -> None:

@@ -12,11 +12,9 @@ with nothing to do ends at once. A verdict is a result and no error: the exit st
 import argparse
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any
 
 from pipelines.record import record
@@ -97,11 +95,6 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def stopped(_number: int, _frame: FrameType | None) -> None:
-    """A scheduler's SIGTERM is an interruption like any other; as process 1 of a container it would be ignored."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Command line; exits with 3 if the time budget ended the run."""
     parser = argparse.ArgumentParser(
@@ -116,7 +109,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="stages at a time (default: all cores)")
     arguments = parser.parse_args()
     setup_logging()
-    signal.signal(signal.SIGTERM, stopped)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     start = time.monotonic()
     with one_line_errors("retrain"), single_run("retrain"):

@@ -1,8 +1,11 @@
 """Files that are either whole or not there: atomic writes, digests, links."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 20
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
@@ -19,17 +24,47 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     No two calls share it, not even those of machines that see one folder: a task that a cluster has given to a second
     worker may still run on the first one.
+
+    Raises:
+        OSError: What the system said, with the name of `path`, whoever wrote.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    with naming(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a path in an error of the disk that names none, as those of a write do, or that a library has put in words.
+
+    Raises:
+        OSError: In the place of such an error.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        number = disk_error(error)
+        filename = getattr(error, "filename", None)
+        is_temporary = filename is not None and str(filename).endswith(".tmp")
+        if number is None or (filename is not None and not is_temporary):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def disk_error(error: BaseException) -> int | None:
+    """The number of an error that a disk is to blame for: full, failing, read-only; None for another one."""
+    number = error.errno if isinstance(error, OSError) else None
+    if found := RUST_ERROR.search(str(error)):
+        number = int(found[1])
+    return number if number in DISK_ERRORS else None
 
 
 def sync_folder(folder: Path) -> None:
@@ -111,7 +146,19 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """An empty folder, whatever was there before."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """An empty folder, whatever was there before; a kill leaves the old one whole or none."""
+    remove_folder(folder)
     folder.mkdir(parents=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if it is there: it loses its name first, so that none is ever seen of which a part is gone.
+
+    What an earlier call did not come to remove goes too.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.gone"))
+    for gone in folder.parent.glob(f".{glob.escape(folder.name)}.*.gone"):
+        shutil.rmtree(gone, ignore_errors=True)

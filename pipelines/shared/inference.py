@@ -7,7 +7,7 @@ how long each task.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     Doing: TypeAlias = TaskDoFn | StoredTaskDoFn
 
 NAMESPACE = "vignette"
-
-
-class WithModels(Protocol):
-    """Work that runs models."""
-
-    def load(self) -> None:
-        """Load them; the process keeps them."""
-        ...
 
 
 class TaskHandler(ModelHandler[Any, str, "Doing"]):
@@ -39,7 +31,7 @@ class TaskHandler(ModelHandler[Any, str, "Doing"]):
     def load_model(self) -> "Doing":
         """Once per worker process."""
         self.do.setup()
-        cast(WithModels, self.do.work).load()
+        self.do.load()
         return self.do
 
     def run_inference(

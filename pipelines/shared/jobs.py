@@ -6,6 +6,7 @@ because it loses records (all but the last branch of a pipeline, the last batch,
 """
 
 import json
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.shared.progress import progress
-from pipelines.shared.shards import FileInfo
-from pipelines.shared.stage import StageRun
+from pipelines.shared.refusals import counted, line_of, marked
+from pipelines.shared.results import result_path
+from pipelines.shared.stage import StageRun, shows_tracebacks
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -30,7 +32,6 @@ REFUSED_RUNNERS = {
     "DaskRunner": "it loses records",
     "DirectRunner": "it tries to download a binary first; use FnApiRunner",
 }
-FILE_RESULTS = ("shard", "layer", "verdicts")
 POLL_SEC = 0.2
 STORE_POLL_SEC = 5.0
 
@@ -42,7 +43,7 @@ class Task:
     Attributes:
         name: Its name, unique in the job; the result is `<scratch>/<name>.json`.
         value: What the work needs, small and picklable; never pixels.
-        digest: Digest of all that decides the result and the files that it names (`FILE_RESULTS`): the name, inputs,
+        digest: Digest of all that decides the result and the files that it names (see `results`): the name, inputs,
             settings and code (see `task_cache`). Empty for a task that is never in the cache.
     """
 
@@ -69,18 +70,22 @@ def beam_options(run: StageRun) -> "PipelineOptions":
     return options
 
 
-def run_pipeline(run: StageRun, construct: "Callable[[beam.Pipeline], None]") -> None:
+def run_pipeline(run: StageRun, construct: "Callable[[beam.Pipeline], None]") -> list[str]:
     """Build a pipeline, run it and wait for its end.
 
     Args:
         run: The stage run; gives the options.
         construct: Adds the transforms.
+
+    Returns:
+        What tasks have refused (see `refusals`).
     """
     import apache_beam as beam
 
     options = beam_options(run)
     with beam.Pipeline(runner=local_runner(options), options=options) as pipeline:
         construct(pipeline)
+    return counted(pipeline.result)
 
 
 def local_runner(options: "PipelineOptions") -> Any:
@@ -94,7 +99,7 @@ def local_runner(options: "PipelineOptions") -> Any:
     if options.view_as(StandardOptions).runner != LOCAL_RUNNER or local.direct_running_mode != "multi_processing":
         return None
     local.direct_running_mode = "in_memory"  # or the runner would put its own worker command in place of ours
-    command = f"{sys.executable} -m {WORKER_MODULE}"
+    command = f"exec {shlex.quote(sys.executable)} -m {WORKER_MODULE}"  # no shell between the worker and us
     return FnApiRunner(default_environment=LocalWorkers.from_command_string(command_string=command))
 
 
@@ -116,6 +121,9 @@ def run_tasks(
 
     Returns:
         The results, in the order of the tasks.
+
+    Raises:
+        ValueError: A task has refused something, or the disk has; the others were let finish or left for the next run.
     """
     from pipelines.shared.task_store import task_store
 
@@ -124,24 +132,43 @@ def run_tasks(
     if store:
         store.bring(_waiting(tasks, scratch), scratch)
     waiting = _waiting(tasks, scratch)
-    transform = _transform(waiting, work, scratch, store) if waiting else None
+    transform = _transform(run, waiting, work, scratch, store) if waiting else None
     with _progress(run, tasks, scratch, store):
         if transform:
-            run_pipeline(run, lambda pipeline: pipeline | transform)
+            _do(run, transform)
     if store:
         store.bring(waiting, scratch)
         store.clear()
+    if lacking := _waiting(tasks, scratch):
+        raise ValueError(f"{len(lacking)} of {len(tasks)} tasks were not done; the workers' logs say why")
     return [json.loads(result_path(scratch, task.name).read_bytes()) for task in tasks]
 
 
-def result_path(scratch: Path, name: str) -> Path:
-    """Where the result of a task is kept."""
-    return scratch / f"{name}.json"
+def is_quiet(run: StageRun) -> bool:
+    """Whether a task that refuses something says so by a counter: on this machine, unless tracebacks are asked for."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    return beam_options(run).view_as(StandardOptions).runner == LOCAL_RUNNER and not shows_tracebacks()
 
 
-def result_files(result: Mapping[str, Any]) -> list[FileInfo]:
-    """The files that a task's result names."""
-    return [FileInfo(**result[name]) for name in FILE_RESULTS if name in result]
+def _do(run: StageRun, transform: "beam.PTransform") -> None:
+    """Run the tasks; a refusal is a ValueError with its one line."""
+    from pipelines.shared.local_workers import deaths
+
+    deaths.clear()
+    try:
+        refused = run_pipeline(run, lambda pipeline: pipeline | transform)
+    except Exception as error:
+        if shows_tracebacks():
+            raise
+        if message := marked(str(error)) or next(iter(deaths), None):
+            raise ValueError(message) from error
+        if isinstance(error, OSError):
+            raise ValueError(line_of(error)) from error
+        raise
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise ValueError(refused[0] + more)
 
 
 def _waiting(tasks: Sequence[Task], scratch: Path) -> list[Task]:
@@ -150,14 +177,18 @@ def _waiting(tasks: Sequence[Task], scratch: Path) -> list[Task]:
 
 
 def _transform(
-    waiting: Sequence[Task], work: Callable[[Any, Path], Mapping[str, Any]], scratch: Path, store: "TaskStore | None"
+    run: StageRun,
+    waiting: Sequence[Task],
+    work: Callable[[Any, Path], Mapping[str, Any]],
+    scratch: Path,
+    store: "TaskStore | None",
 ) -> "beam.PTransform":
     """What does the tasks; with a store, once all that they read is there."""
     from pipelines.shared.tasks import DoneTasks, StoredTaskDoFn, TaskDoFn
 
     if store is None:
-        return DoneTasks(waiting, TaskDoFn(work, scratch))
-    do = StoredTaskDoFn(work, scratch, store, store.offered_to_all(work))
+        return DoneTasks(waiting, TaskDoFn(work, scratch, is_quiet=is_quiet(run)))
+    do = StoredTaskDoFn(work, scratch, store, store.offered_to_all(work), is_quiet=is_quiet(run))
     return DoneTasks(store.offered(waiting, work, scratch), do)
 
 

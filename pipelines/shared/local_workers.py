@@ -5,7 +5,7 @@ all of them, so an instruction to one that the system has killed, as it does whe
 Here every such instruction is answered with an error.
 """
 
-import logging
+import os
 import threading
 from typing import Any
 
@@ -19,12 +19,14 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipelines.shared.processes import PARENT
+
 URN = "vignette:env:local_worker:v1"
 ADVICE = (
     "a process that was killed (137 or -9) has most often lacked memory; fewer workers (--direct_num_workers), a "
     "smaller batch_size or more memory help. What is done is kept, the same command goes on from there"
 )
-logger = logging.getLogger("vignette.workers")
+deaths: list[str] = []  # of the workers of the present pipeline, as messages
 
 
 class LocalWorkers(SubprocessSDKEnvironment):
@@ -55,6 +57,7 @@ class LocalWorkerHandler(SubprocessSdkWorkerHandler):
 
     def start_worker(self) -> None:
         """Start the process, and a thread that waits for its end."""
+        os.environ[PARENT] = str(os.getpid())  # Beam hands the environment on, and the thread waits for the process
         worker = SubprocessSdkWorker(
             self._worker_command_line, self.control_address, self.provision_info, self.worker_id
         )
@@ -66,8 +69,8 @@ class LocalWorkerHandler(SubprocessSdkWorkerHandler):
         try:
             worker.run()
         except RuntimeError as error:  # its message has the exit status
-            logger.error("%s; the stage ends when the other workers have done their part", error)
             connection, cause = self.control_conn, ValueError(f"{error}: {ADVICE}")
+            deaths.append(str(cause))
             self.control_conn = DeadConnection(cause)
             for future in list(connection._futures_by_id.values()):
                 fail(future, cause)

@@ -78,11 +78,13 @@ def write_plan(folder: Path, links_per_chunk: int, details: dict[str, Any]) -> P
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan that an earlier run left, if it was finished."""
+    """The plan that an earlier run left, if it was finished and all of it is there."""
     path = folder / "plan.json"
     if not path.exists():
         return None
     values = json.loads(path.read_bytes())
+    if not all(chunk_path(folder, name).is_file() for name in values["chunks"]):
+        return None
     return Plan(tuple(values["chunks"]), values["num_links"], values["details"])
 
 

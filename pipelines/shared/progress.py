@@ -10,6 +10,11 @@ LOG_INTERVAL_SEC = 10.0
 TERMINAL_INTERVAL_SEC = 0.2
 
 
+def is_drawn() -> bool:
+    """Whether a bar stands unfinished on the last line of standard error."""
+    return bool(getattr(tqdm, "_instances", ()))
+
+
 def progress(items: Iterable[Any] | None = None, **settings: Any) -> tqdm:
     """A tqdm bar whose rate of refresh suits where it is written."""
     interval = TERMINAL_INTERVAL_SEC if sys.stderr.isatty() else LOG_INTERVAL_SEC

@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pipelines.shared.processes import end_with_parent, spawn
 from pipelines.shared.reasons import LinkError
 
 LENGTHS = struct.Struct(">II")
@@ -92,7 +93,7 @@ class Sandbox:
     def _start(self) -> subprocess.Popen[bytes]:
         cpu_sec = str(math.ceil(self.timeout_sec) + 1)
         command = [sys.executable, "-B", "-m", "pipelines.shared.sandbox", str(self.memory_mib), cpu_sec]
-        self._child = subprocess.Popen(
+        self._child = spawn(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         assert self._child.stdout is not None, "it is a pipe"
@@ -124,6 +125,7 @@ def process_sandbox(timeout_sec: float, memory_mib: int) -> Sandbox:
 
 def serve(memory_mib: int, cpu_sec: int) -> None:
     """The child's side: answer requests until the parent closes the pipe; `cpu_sec` is the processor time of each."""
+    end_with_parent()
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)

@@ -17,6 +17,7 @@ from pipelines.shared.files import atomic_path, canonical_json, digest_file
 from pipelines.shared.records import EXTENSIONS, KEY, MEDIA_EXTENSIONS, Caption, Sample
 from pipelines.shared.tars import TarError, content_of, tar_members
 
+MENDS = "run the stage that writes its folder again, or get it back with `dvc checkout`; `vignette verify` finds others"
 MEMBER = re.compile(rf"(?P<key>{KEY.pattern})\.(?P<extension>{'|'.join(EXTENSIONS)})")
 
 
@@ -52,9 +53,9 @@ class FileInfo:
         """
         path = folder / self.name
         if not path.is_file():
-            raise ValueError(f"{path} is listed in its manifest but missing")
+            raise ValueError(f"{path} is listed in its manifest but missing; {MENDS}")
         if path.stat().st_size != self.num_bytes or digest_file(path) != self.sha256:
-            raise ValueError(f"{path} is not the file that its manifest lists: size or sha256 differ")
+            raise ValueError(f"{path} is not the file that its manifest lists: size or sha256 differ; {MENDS}")
         return path
 
 

@@ -5,21 +5,25 @@ of settings, inputs and code, so that unfinished work is found again by the same
 """
 
 import argparse
-import ctypes
 import fcntl
 import logging
 import os
-import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from pipelines.shared.files import digest_json, digest_tree
+from pipelines.shared.files import digest_json, digest_tree, naming, remove_folder
 from pipelines.shared.params import load_params
+from pipelines.shared.processes import kill_me_with_parent
+from pipelines.shared.progress import is_drawn
+from pipelines.shared.refusals import GOES_ON, line_of
+from pipelines.shared.results import drop_damaged
 
 STATE = Path(".vignette")
 DATA = Path("data")
@@ -27,9 +31,9 @@ RUNS = Path("runs")
 CURVES = Path("dvclive")
 TIMINGS = Path("timings")
 SCORES = Path("scores")
-PR_SET_PDEATHSIG = 1
 OURS = ("vignette", "pipelines", "models", "metrics")
 PACKAGE = Path(__file__).resolve().parents[1]
+logger = logging.getLogger("vignette.stage")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,8 @@ class StageRun:
     def scratch(self, *identity: Any) -> Iterator[Path]:
         """A folder for unfinished work, found again after a kill and removed when the block ends well.
 
+        Results of an earlier run whose files are not whole are removed from it.
+
         Args:
             *identity: JSON values that decide the result: settings, digests of inputs.
         """
@@ -75,8 +81,11 @@ class StageRun:
         home = STATE / "scratch" / self.stage / self.key
         folder = home / fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        shutil.rmtree(home)
+        if dropped := drop_damaged(folder):
+            logger.warning("%s %s: %d results in %s are damaged and made again", self.stage, self.key, dropped, folder)
+        with naming(folder):
+            yield folder
+        remove_folder(home)
 
 
 def code_digest() -> str:
@@ -108,30 +117,76 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = os.environ.get("RANK", "0")  # the processes that torchrun starts for one run do not lock each other out
     lock = f"{stage}-{arguments.key}" + (f"-{rank}" if rank != "0" else "")
-    with one_line_errors(f"{stage} {arguments.key}"), single_run(lock):
+    with one_line_errors(f"{stage} {arguments.key}", ends_at_once=True), single_run(lock):
         run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
 
 
 def setup_logging() -> None:
-    """Our own progress and warnings on standard error, of libraries their errors only."""
+    """Our own progress and warnings on standard error, of libraries their errors only.
+
+    Beam's are left out unless tracebacks are asked for: what it logs as an error reaches the command as an exception.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(lambda record: record.levelno >= logging.ERROR or record.name.partition(".")[0] in OURS)
+    handler.addFilter(_is_shown)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("vignette").setLevel(logging.INFO)
 
 
+def _is_shown(record: logging.LogRecord) -> bool:
+    library = record.name.partition(".")[0]
+    return library in OURS or (record.levelno >= logging.ERROR and (library != "apache_beam" or shows_tracebacks()))
+
+
+def shows_tracebacks() -> bool:
+    """Whether `VIGNETTE_TRACEBACK` asks for tracebacks where a line would do."""
+    return bool(os.environ.get("VIGNETTE_TRACEBACK"))
+
+
 @contextmanager
-def one_line_errors(where: str) -> Iterator[None]:
-    """A user's mistake ends the command with one line; our own mistakes keep their traceback."""
+def one_line_errors(where: str, *, ends_at_once: bool = False) -> Iterator[None]:
+    """A user's mistake or an error of the system ends the command with one line; our own keep their traceback.
+
+    SIGTERM is an interruption like Ctrl-C; without a handler, process 1 of a container would not even hear of it.
+
+    Args:
+        where: The command, with what it works on.
+        ends_at_once: Ctrl-C and SIGTERM end the process on the spot, as its workers then do (`processes`). It waits for
+            no thread and cleans up no more than after `kill -9`, which the next run makes good.
+    """
+    line = f"vignette {where}: interrupted; {GOES_ON}"
+    with _interruptible(line if ends_at_once else ""):
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            if shows_tracebacks():
+                raise
+            sys.exit(f"vignette {where}: {line_of(error)}")
+        except KeyboardInterrupt:
+            sys.exit(line)
+
+
+@contextmanager
+def _interruptible(last_line: str) -> Iterator[None]:
+    """Take over signals, but for those that whoever started us has switched off."""
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        if not last_line:
+            raise KeyboardInterrupt
+        os.write(2, f"{os.linesep if is_drawn() else ''}{last_line}\n".encode())
+        os._exit(1)
+
+    numbers = [signal.SIGINT, signal.SIGTERM] if last_line else [signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupted)
     try:
         yield
-    except ValueError as error:
-        if os.environ.get("VIGNETTE_TRACEBACK"):
-            raise
-        sys.exit(f"vignette {where}: {' '.join(str(error).split())}")
-    except KeyboardInterrupt:
-        sys.exit(f"vignette {where}: interrupted; the same command goes on from here")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -153,5 +208,5 @@ def single_run(name: str) -> Iterator[None]:
 
 def die_with_parent() -> None:
     """Under DVC on Linux, end this process when its parent dies: a killed `dvc repro` leaves no stage running."""
-    if sys.platform == "linux" and "DVC_ROOT" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if "DVC_ROOT" in os.environ:
+        kill_me_with_parent()

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import digest_json, link_or_copy, write_json
-from pipelines.shared.jobs import Task, result_files, result_path
+from pipelines.shared.jobs import Task
 from pipelines.shared.manifests import Counts, total
 from pipelines.shared.memory import REASON
+from pipelines.shared.results import result_files, result_path
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import STATE, StageRun
 

@@ -6,26 +6,31 @@ job's finished tasks, each written after the files that it names. A killed job g
 from the store compares its sha256.
 """
 
+import fcntl
 import json
 import os
+import shutil
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.shared.files import digest_json, write_json
-from pipelines.shared.jobs import Task, result_files, result_path
+from pipelines.shared.jobs import Task
 from pipelines.shared.loading import LoadedOnce
 from pipelines.shared.params import plugin_files
+from pipelines.shared.results import result_files, result_path
 from pipelines.shared.shards import FileInfo, describe
 from pipelines.shared.stage import STATE, StageRun
 from pipelines.shared.storage import RemoteFolder, in_parallel, is_url
 
 PACE = STATE / "pace"
+WORKPLACE = "vignette-work-"
+SIGN = ".in-use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,11 @@ class Workplace:
     def __init__(self, store: TaskStore) -> None:
         """Made anew, under the system's folder for temporary files (`TMPDIR`)."""
         self.store = store
-        self.home = tempfile.TemporaryDirectory(prefix="vignette-")
+        with _locked(machine_folder() / "workplaces.lock", fcntl.LOCK_EX):
+            _sweep_workplaces()
+            self.home = tempfile.TemporaryDirectory(prefix=WORKPLACE)
+            self._sign = (Path(self.home.name) / SIGN).open("w")
+            fcntl.flock(self._sign, fcntl.LOCK_EX)  # until this process ends
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
         folder = Path(self.home.name)
@@ -174,6 +183,20 @@ class Workplace:
 def workplace(store: TaskStore) -> Workplace:
     """The folder of this process for a job."""
     return Workplace(store)
+
+
+def _sweep_workplaces() -> None:
+    """Remove the folders of processes that were killed: nobody holds their sign any more."""
+    for sign in Path(tempfile.gettempdir()).glob(f"{WORKPLACE}*/{SIGN}"):
+        with suppress(OSError), _locked(sign, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(sign.parent, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("a") as handle:
+        fcntl.flock(handle, how)
+        yield
 
 
 def task_store(run: StageRun, scratch: Path) -> TaskStore | None:

@@ -3,16 +3,21 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
-from pipelines.shared.files import write_json
-from pipelines.shared.jobs import Task, result_files, result_path
+from pipelines.shared.files import naming, write_json
+from pipelines.shared.jobs import Task
+from pipelines.shared.refusals import RefusedError, count, line_of
+from pipelines.shared.results import result_files, result_path
 from pipelines.shared.shards import FileInfo
+from pipelines.shared.stage import shows_tracebacks
 from pipelines.shared.task_store import StoredTask, TaskStore, workplace
 
+FAILED: dict[str, str] = {}  # what was refused in this process, by job: its other tasks are left for the next run
 PROCESS = secrets.token_hex(16)  # a worker process that imports this module has another one
 Work = Callable[[Any, Path], Mapping[str, Any]]
 
@@ -43,20 +48,88 @@ class DoneTasks(beam.PTransform):
         return DoWithModels(self.do)
 
 
-class TaskDoFn(beam.DoFn):
+class Refusing(beam.DoFn):
+    """What both kinds share: how a task that cannot be done is told, and that no other is then begun.
+
+    `prepare` and `do` are a kind's own. On this machine a refusal does not fail (see `refusals`); the next run goes on
+    from what is done.
+    """
+
+    def __init__(self, work: Work, scratch: Path, is_quiet: bool) -> None:
+        """See `run_tasks`; `is_quiet`: tell by a counter."""
+        self.work = work
+        self.scratch = scratch
+        self.is_quiet = is_quiet
+        self.job = secrets.token_hex(16)
+
+    def prepare(self) -> None:
+        """Called once by the worker."""
+        raise NotImplementedError
+
+    def do(self, task: Any) -> str:
+        """Do a task and keep its result; its name."""
+        raise NotImplementedError
+
+    def setup(self) -> None:
+        """Beam calls it once.
+
+        Raises:
+            ValueError: The worker is not where it should be.
+        """
+        with self._marking():
+            self.prepare()
+
+    def load(self) -> None:
+        """Load the models of the work; what is wrong with them is told by the first task."""
+        try:
+            self.work.load()  # type: ignore[attr-defined]
+        except (OSError, ValueError) as error:
+            if not self.is_quiet:
+                with self._marking():
+                    raise
+            FAILED[self.job] = line_of(error)
+
+    def process(self, task: Any) -> Iterator[str]:
+        """Yields the task's name when its result is kept."""
+        if self.job in FAILED:
+            count(FAILED[self.job])
+        elif self.is_quiet:
+            try:
+                yield self._done(task)
+            except (OSError, ValueError) as error:
+                FAILED[self.job] = line_of(error)
+                count(FAILED[self.job])
+        else:
+            with self._marking():
+                yield self._done(task)
+
+    def _done(self, task: Any) -> str:
+        with naming(self.scratch):
+            return self.do(task)
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if shows_tracebacks() or isinstance(error, RefusedError):
+                raise
+            raise RefusedError(line_of(error)) from error
+
+
+class TaskDoFn(Refusing):
     """Does one task and keeps its result as a file.
 
     A worker works in the folder that the stage was started in, under the same path, wherever the worker was started:
     data, runs and scratch are named relative to it.
     """
 
-    def __init__(self, work: Work, scratch: Path) -> None:
+    def __init__(self, work: Work, scratch: Path, *, is_quiet: bool = False) -> None:
         """See `run_tasks`."""
-        self.work = work
-        self.scratch = scratch
+        super().__init__(work, scratch, is_quiet)
         self.project = Path.cwd()
 
-    def setup(self) -> None:
+    def prepare(self) -> None:
         """Go to the stage's folder.
 
         Raises:
@@ -66,24 +139,25 @@ class TaskDoFn(beam.DoFn):
             raise ValueError(f"a worker does not see the folder {self.project}: every machine must have it there")
         os.chdir(self.project)
 
-    def process(self, task: Task) -> Iterator[str]:
-        """Yields the task's name when its result is written."""
+    def do(self, task: Task) -> str:
+        """Write the result."""
         write_json(result_path(self.scratch, task.name), self.work(task.value, self.scratch))
-        yield task.name
+        return task.name
 
 
-class StoredTaskDoFn(beam.DoFn):
+class StoredTaskDoFn(Refusing):
     """Does one task in a folder of the worker's own, and keeps its result and the files that it names in a store."""
 
-    def __init__(self, work: Work, scratch: Path, store: TaskStore, files: Sequence[FileInfo]) -> None:
+    def __init__(
+        self, work: Work, scratch: Path, store: TaskStore, files: Sequence[FileInfo], *, is_quiet: bool = False
+    ) -> None:
         """See `run_tasks`; `files` is what every task reads."""
-        self.work = work
-        self.scratch = scratch
+        super().__init__(work, scratch, is_quiet)
         self.store = store
         self.files = files
         self.made_in = PROCESS
 
-    def setup(self) -> None:
+    def prepare(self) -> None:
         """Go to the worker's own folder.
 
         Raises:
@@ -95,8 +169,8 @@ class StoredTaskDoFn(beam.DoFn):
             )
         workplace(self.store).fetch(self.files)
 
-    def process(self, stored: StoredTask) -> Iterator[str]:
-        """Yields the task's name when its result is in the store."""
+    def do(self, stored: StoredTask) -> str:
+        """Put the result into the store."""
         name = stored.task.name
         with workplace(self.store).holding(stored.reads):
             self.scratch.mkdir(parents=True, exist_ok=True)
@@ -104,4 +178,4 @@ class StoredTaskDoFn(beam.DoFn):
             self.store.keep(name, result, self.scratch)
         for info in result_files(result):
             (self.scratch / info.name).unlink()
-        yield name
+        return name

@@ -21,6 +21,7 @@ from pipelines.shared.finding import make_plan
 from pipelines.shared.plan import read_plan
 from pipelines.shared.serve import serving
 from pipelines.sources.html_site import Config, Source
+from tests.chaos.killing import KILLS
 from tests.pipelines.crawl_site import digests, write_project
 
 ROUNDS = int(os.environ.get("VIGNETTE_KILLS", "3"))
@@ -111,7 +112,9 @@ def test_killed_stage(project: Path) -> None:
             time.sleep(chance.uniform(0.1, 1.0) * whole_sec)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            KILLS["killed"] += 1
             resumed += any(Path(".vignette/scratch").rglob("[0-9a-f]*000.json"))
         finish(no_cache)
         assert digests(OUT) == undisturbed
+        KILLS["as promised"] += 2
     assert ROUNDS < 3 or resumed, "at least one run went on from what another had finished"

@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipelines.shared.files import digest_file
+from tests.chaos.killing import KILLS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROUNDS = int(os.environ.get("VIGNETTE_KILLS", "3"))
@@ -69,6 +70,7 @@ def test_killed_at_random_moments(project):
     resumed = 0
     for _ in range(ROUNDS):
         shutil.rmtree(project / "runs")
+        before = KILLS["killed"]
         for _ in range(2):
             process = start(project)
             try:
@@ -76,9 +78,11 @@ def test_killed_at_random_moments(project):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                KILLS["killed"] += 1
             resumed += any((project / ".vignette/scratch").rglob("resume.pt"))
         finish(project)
         assert digests(project) == undisturbed
+        KILLS["as promised"] += KILLS["killed"] - before
     assert resumed, "no kill came between two steps"
 
 

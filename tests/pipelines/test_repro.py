@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.repro import LOCK, Graph, OutOfTimeError, Scheduler, mend_lock, read_graph, repro
+from pipelines.repro import LOCK, Graph, OutOfTimeError, Scheduler, mend_lock, mend_rwlock, read_graph, repro
 from tests.pipelines.small_job import command, environment
 
 DOT = """strict digraph {
@@ -125,6 +125,21 @@ def test_a_lock_that_was_cut_off(
         LOCK.write_bytes(cut)
         mend_lock()
         assert LOCK.read_bytes() == whole and "the one of the last start" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cut", ["", '{"write": {"data/x": {"pid": 1, "c', "[]", "\0\0\0\0"])
+def test_a_lock_of_dvc_that_was_cut_off(project: Path, capsys: pytest.CaptureFixture, cut: str) -> None:
+    """DVC refuses every command then."""
+    path = Path(".dvc/tmp/rwlock")
+    path.write_text(cut)
+    mend_rwlock()
+    assert not path.exists() and "was cut off while DVC wrote it: it is removed" in capsys.readouterr().err
+    mend_rwlock()
+    path.write_text('{"write": {}, "read": {}}')
+    mend_rwlock()
+    assert path.exists() and not capsys.readouterr().err
+    path.write_text(cut)
+    assert repro(jobs=2) == 3
 
 
 def test_nothing_to_run() -> None:

@@ -13,7 +13,8 @@ from pipelines.shared.evaluation.gallery import write_gallery
 from pipelines.shared.evaluation.settings import EvaluationEntry, ReferenceEntry
 from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.evaluation.storing import write_evidence
-from pipelines.shared.files import atomic_path, clear_folder, digest_json, write_json
+from pipelines.shared.files import atomic_path, digest_json, write_json
+from pipelines.shared.folders import new_folder
 from pipelines.shared.manifests import Counts, Manifest, write_manifest
 from pipelines.shared.params import entry, plugin_config
 from pipelines.shared.runs import LoadedRun, run_digest
@@ -86,7 +87,8 @@ def score_evidence(
             "image_px": evidence.image_px,
             **_scores(key, {name: metric for name, (metric, _) in used.items()}, settings.judge, evidence.image_px),
         }
-        publish(key, evidence, metrics, used, out)
+        with new_folder(out) as new:
+            publish(key, evidence, metrics, used, new)
     return document
 
 
@@ -118,9 +120,8 @@ def publish(
     used: Mapping[str, tuple[Any, Mapping[str, Any]]],
     out: Path,
 ) -> None:
-    """Write per-sample values, evidence, gallery and manifest."""
+    """Write per-sample values, evidence, gallery and manifest into an empty folder."""
     settings, split = evidence.settings, evidence.split
-    clear_folder(out)
     values = {
         f"{name}/{array}": torch.tensor(content)  # a copy, because metrics may hand out one array
         for name, (metric, _) in used.items()

@@ -56,8 +56,8 @@ class TrainingState:
             "count": self.averages.count,
             "rows": self.rows,
         }
-        with atomic_path(folder / RESUME_FILE) as temporary:
-            torch.save(document, temporary)
+        with atomic_path(folder / RESUME_FILE) as temporary, temporary.open("wb") as handle:
+            torch.save(document, handle)  # given a path, it would not say that a disk is full
 
     def resume(self, folder: Path) -> None:
         """Take over the resume file of a folder, if there is one.

@@ -3,6 +3,7 @@
 Nothing here depends on the number of workers.
 """
 
+import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pipelines.shared import decode, pixels
 from pipelines.shared.features import FeatureStore
 from pipelines.shared.files import digest_file
 from pipelines.shared.pixels import to_float
+from pipelines.shared.processes import end_with_parent
 from pipelines.shared.progress import progress
 from pipelines.shared.training.columns import Column, MediaShape, StoredRows
 from pipelines.shared.training.distributed import World
@@ -188,9 +190,10 @@ def _mirrored(pixels: Tensor, flip: Tensor) -> Tensor:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal sends Ctrl-C to workers too; they go on, and end when this process lets them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A terminal sends Ctrl-C to workers too; they go on, and end when this process lets them, or ends itself."""
+    parent = multiprocessing.parent_process()
+    end_with_parent(parent.pid if parent else None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the loader itself ends them by it
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from models import capabilities
-from pipelines.shared.files import atomic_path, canonical_json, clear_folder, digest_file, link_or_copy, write_json
+from pipelines.shared.files import atomic_path, canonical_json, digest_file, link_or_copy, write_json
+from pipelines.shared.folders import new_folder
 from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
 from pipelines.shared.stage import CURVES, RUNS, TIMINGS
 from pipelines.shared.training.card import CARD_FILE, write_card
@@ -33,26 +34,25 @@ def publish(inputs: Inputs, job: Job, state: TrainingState, key: str) -> None:
         inputs: What it was made from.
         job: The job.
         state: Its state after the last step.
-        key: Names the run's folders; what was there is removed.
+        key: Names the run's folders; what was there stays until the new ones are whole.
     """
-    out, curves = RUNS / key, CURVES / key
     weights = job.folder / WEIGHTS_FILE
     document = describe_run(inputs, job, state)
     with state.average.applied() if state.average else nullcontext():
         write_weights(weights, job.model, document)
     document["model_sha256"] = digest_file(weights)
-    clear_folder(out)
-    link_or_copy(weights, out / WEIGHTS_FILE)
-    write_csv(out / HISTORY_FILE, state.rows)
-    clear_folder(curves)
     measured = job.folder / LIVE_METRICS
-    for path in sorted(measured.rglob("*.tsv")):
-        link_or_copy(path, curves / path.relative_to(measured))
+    with new_folder(CURVES / key) as curves:
+        for path in sorted(measured.rglob("*.tsv")):
+            link_or_copy(path, curves / path.relative_to(measured))
     num_samples = state.step * job.settings.batch_size
     timing = {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds if num_samples else 0.0}
     write_json(TIMINGS / f"{key}.json", timing)
-    write_card(out / CARD_FILE, document, state.rows[-1])
-    write_json(out / CONFIG_FILE, document)
+    with new_folder(RUNS / key) as out:
+        link_or_copy(weights, out / WEIGHTS_FILE)
+        write_csv(out / HISTORY_FILE, state.rows)
+        write_card(out / CARD_FILE, document, state.rows[-1])
+        write_json(out / CONFIG_FILE, document)
 
 
 def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, Any]:

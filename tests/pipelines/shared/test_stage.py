@@ -1,6 +1,8 @@
 """What every stage's command does."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.shared import stage as module
+from pipelines.shared.files import write_json
+from pipelines.shared.shards import describe
 from pipelines.shared.stage import StageRun, code_digest, one_line_errors, single_run
 
 RUN = StageRun(stage="crawl", key="toys", params={"seed": 3})
@@ -172,3 +176,53 @@ def test_one_line_errors() -> None:
         raise KeyboardInterrupt
     with pytest.raises(KeyError), one_line_errors("x"):
         raise KeyError("ours")
+
+
+def test_an_error_of_the_system_is_a_line_with_its_path() -> None:
+    with (
+        pytest.raises(SystemExit, match=r"^vignette x: data/a.tar: No space left on device: make room there, the same"),
+        one_line_errors("x"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/a.tar")
+
+
+def test_an_error_of_a_write_names_the_scratch_folder() -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '.vignette/scratch/crawl/toys/"), RUN.scratch("x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_an_interruption(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit, match=r"^vignette x: interrupted; the same command"), one_line_errors("x"):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert signal.getsignal(number) is before
+
+
+def test_results_of_an_earlier_run_that_are_damaged_are_not_taken() -> None:
+    with pytest.raises(RuntimeError), RUN.scratch("x") as scratch:
+        for name in "ab":
+            (scratch / f"{name}.tar").write_text("a shard")
+            info = describe(scratch / f"{name}.tar", scratch, 1)
+            write_json(scratch / f"{name}.json", {"shard": info.as_dict()})
+        raise RuntimeError
+    (scratch / "b.tar").unlink()
+    with RUN.scratch("x") as again:
+        assert [path.name for path in again.glob("*.json")] == ["a.json"]
+
+
+def test_scratch_is_removed_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while it is removed leaves nothing that a rerun would take for work."""
+
+    def killed(path: Path, ignore_errors: bool) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt), RUN.scratch("x") as scratch:
+            (scratch / "a.json").write_text("{}")
+    assert not scratch.exists()
+    with RUN.scratch("x") as again:
+        assert list(again.iterdir()) == []
+    assert list((Path(".vignette/scratch/crawl")).iterdir()) == []

@@ -57,8 +57,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     made.save(tmp_path)
     before = (tmp_path / RESUME_FILE).read_bytes()
 
-    def half(document, path):
-        path.write_bytes(b"half")
+    def half(document, file):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", half)
