@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.audits import AUDIT, audit_summary
-from pipelines.shared.files import clear_folder, digest_json, link_or_copy, write_json
+from pipelines.shared.documents import write_sealed
+from pipelines.shared.files import clear_folder, digest_json, link_or_copy
 from pipelines.shared.jobs import Task, run_tasks
 from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
 from pipelines.shared.params import build, entry
@@ -77,7 +78,7 @@ def publish(
         }
         for name in ("judged", "kept")
     }
-    write_json(out / AUDIT, audit)
+    write_sealed(out / AUDIT, audit)
     write_manifest(
         out,
         Manifest(

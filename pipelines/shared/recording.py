@@ -1,15 +1,16 @@
 """The leaderboard's history: `scores/records.jsonl`, to which scores are appended and from which none is taken.
 
-One line for each score document that was not in it yet: day, git revision, what the training took, the document.
+One line for each score document that was not in it yet: day, git revision, what the training took, the document, and
+the sha256 of all that. Lines that were written before lines had one are only known to git.
 """
 
 import datetime
-import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.documents import SEAL, parse_json, read_json
 from pipelines.shared.files import canonical_json, digest_json, write_bytes
 
 RECORDS = "records.jsonl"
@@ -19,17 +20,36 @@ def read_records(scores: Path) -> list[dict[str, Any]]:
     """All records, the oldest first.
 
     Raises:
-        ValueError: A line is not a record.
+        ValueError: A line is not a record, or not as it was written.
     """
     path = scores / RECORDS
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], start=1):
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    return [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def damaged_records(scores: Path) -> Iterator[str]:
+    """What is wrong with each line that is not as it was written."""
+    path = scores / RECORDS
+    content = path.read_bytes()
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
-            record = json.loads(line)
-            records.append({**record, "document": dict(record["document"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number} is not a record: {type(error).__name__}: {error}") from error
-    return records
+            _record(line, f"{path}:{number}")
+        except ValueError as error:
+            yield str(error)
+    if content and not content.endswith(b"\n"):
+        yield f"{path} does not end with a newline: it was cut off"
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    record = parse_json(line, where, "a record")
+    try:
+        document = dict(record["document"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where} is not a record: {type(error).__name__}: {error}") from error
+    own = record.pop(SEAL, None)
+    if own is not None and own != digest_json(record):
+        raise ValueError(f"{where} is damaged: it does not have the sha256 that it holds")
+    return {**record, "document": document}
 
 
 def append_records(scores: Path, timings: Path, runs: Path, evaluations: Sequence[str], today: datetime.date) -> int:
@@ -54,10 +74,11 @@ def append_records(scores: Path, timings: Path, runs: Path, evaluations: Sequenc
         path = scores / f"{key}.json"
         if not path.is_file():
             raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         if digest_json(document) not in known:
             record = {"recorded": today.isoformat(), "revision": revision(), **_cost(timings, runs, document["model"])}
-            lines.append(canonical_json(record | {"document": document}))
+            record["document"] = document
+            lines.append(canonical_json({**record, SEAL: digest_json(record)}))
     if lines:
         path = scores / RECORDS
         before = path.read_bytes() if path.is_file() else b""
@@ -79,5 +100,5 @@ def _cost(timings: Path, runs: Path, model: str) -> dict[str, Any]:
     paths = timings / f"{model}.json", runs / model / "config.json"
     if not model or not all(path.is_file() for path in paths):
         return {"train_seconds": None, "device": ""}
-    timing, config = (json.loads(path.read_bytes()) for path in paths)
+    timing, config = (read_json(path) for path in paths)
     return {"train_seconds": timing["seconds"], "device": config["environment"]["device"]}

@@ -4,13 +4,13 @@
 `model.safetensors`; so a run is loaded from its folder alone, whatever `params.yaml` says by now.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.shared.devices import choose_device
+from pipelines.shared.documents import read_json
 from pipelines.shared.files import digest_file
 from pipelines.shared.params import build, freeze_lists, plugin
 from pipelines.shared.stage import RUNS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 1
+OUTSIDE_WEIGHTS = ("model_sha256", "files")
+"""What `config.json` has beside the description that stands inside the weights: digests of the run's files."""
 BEGINNING = ("weights", "weights_sha256")
 """Settings of plug-ins that name the file which a training begins with; a run that has its own weights needs none."""
 
@@ -64,14 +66,14 @@ def read_run(key: str, folder: Path = RUNS) -> dict[str, Any]:
     path = folder / key / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: {key} was not trained to the end; `vignette train {key}` trains it")
+    document = read_json(path, "a run's config")
     try:
-        document = json.loads(path.read_bytes())
         version = document["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a run's config: {type(error).__name__}: {error}") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
-    return document
+    return dict(document)
 
 
 def run_digest(key: str, folder: Path = RUNS) -> str:

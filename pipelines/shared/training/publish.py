@@ -52,6 +52,7 @@ def publish(inputs: Inputs, job: Job, state: TrainingState, key: str) -> None:
     timing = {"seconds": state.seconds, "samples_per_sec": num_samples / state.seconds if num_samples else 0.0}
     write_json(TIMINGS / f"{key}.json", timing)
     write_card(out / CARD_FILE, document, state.rows[-1])
+    document["files"] = {name: digest_file(out / name) for name in (HISTORY_FILE, CARD_FILE)}
     write_json(out / CONFIG_FILE, document)
 
 
