@@ -122,6 +122,7 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
     import open_clip
 
     from metrics.shared.clip_tower import architecture
+    from models.shared.weights import require_finite, unreadable
 
     known = architecture(name)
     chosen = choose_device(device, f"CLIP {name}")
@@ -132,6 +133,7 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
         model, _, preprocess = open_clip.create_model_and_transforms(
             name, pretrained=weights, image_mean=known.mean, image_std=known.std, device=chosen, pretrained_text=False
         )
-    except (RuntimeError, AssertionError) as error:
+    except unreadable() as error:
         raise ValueError(f"weights: {weights} does not fit {name}: {error}") from error
+    require_finite(model.state_dict(), f"weights: {weights}")
     return ClipModel(model.eval(), preprocess, open_clip.get_tokenizer(name), chosen)

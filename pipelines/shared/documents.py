@@ -19,7 +19,7 @@ from pipelines.shared.files import canonical_json, digest_json, write_bytes
 
 SEAL = "sha256"
 """The key under which a sealed document holds the digest of all its other values."""
-MAX_YAML_CHARACTERS = 16 << 20
+MAX_YAML_CHARACTERS = 256 << 10
 MAX_YAML_VALUES = 500_000
 MAX_YAML_DEPTH = 64
 
@@ -120,19 +120,20 @@ def check_canonical(path: Path, values: Any) -> None:
         raise ValueError(f"{path} is damaged: it is not written as this program writes it")
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, max_characters: int = MAX_YAML_CHARACTERS) -> Any:
     """A value from YAML 1.2 as DVC reads it (`1e-4` is a number, `on` is a word).
 
     Args:
         text: The text.
         where: The file or setting, for messages.
+        max_characters: How long it may be; a parser's time may grow with the square of it.
 
     Raises:
         ValueError: It is not YAML, has a key twice or a tag of a programming language, or is too large: in bytes, in
             depth, or in values once every alias stands for what it names.
     """
-    if len(text) > MAX_YAML_CHARACTERS:
-        raise ValueError(f"{where} has {len(text)} characters; at most {MAX_YAML_CHARACTERS} are read")
+    if len(text) > max_characters:
+        raise ValueError(f"{where} has {len(text)} characters; at most {max_characters} are read")
     try:
         _check_size(text, where)
     except YAMLError as error:

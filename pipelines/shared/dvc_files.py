@@ -6,12 +6,15 @@ from and of itself. Only the default cache folder is looked at.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from pipelines.shared.documents import parse_json, parse_yaml
 from pipelines.shared.dvc_lock import MD5_DIGITS
@@ -110,14 +113,35 @@ def is_damaged_object(path: Path, digests: Digests) -> bool:
     return digests.md5 != (path.parent.name + path.name).removesuffix(FOLDER_SUFFIX)
 
 
-def is_damaged_run(path: Path) -> bool:
-    """Whether a kept run is other than its name and its folder's name, which are its digests, say."""
+def is_damaged_run(path: Path, sizes: Mapping[tuple[str, str], Listed]) -> bool:
+    """Whether a kept run is other than its name and its folder's name, which are its digests, say.
+
+    Args:
+        path: Its file.
+        sizes: Files and folders of known size by path and md5: DVC's digests of runs leave sizes out.
+    """
     try:
-        run = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        content = path.read_text(encoding="utf-8")
+        run = parse_yaml(content, str(path))
         made_from = {**run, "outs": [out["path"] for out in run.get("outs", [])]}
+        listed = [(entry["path"], as_entry(entry)) for part in ("deps", "outs") for entry in run.get(part, [])]
+        is_right = yaml_text(run) == content and all(sizes.get((name, it.md5), it) == it for name, it in listed)
+        return not is_right or (_run_digest(made_from), _run_digest(run)) != (path.parent.name, path.name)
     except (ValueError, TypeError, KeyError, AttributeError):
         return True
-    return (_run_digest(made_from), _run_digest(run)) != (path.parent.name, path.name)
+
+
+def as_entry(entry: Mapping[str, Any]) -> Listed:
+    """An entry of `deps` or `outs`, of the lock or of a kept run."""
+    return Listed(entry["md5"], entry.get("size"), entry.get("nfiles"))
+
+
+def yaml_text(values: Any) -> str:
+    """YAML as DVC writes it."""
+    writer, written = YAML(), io.StringIO()
+    writer.default_flow_style = False
+    writer.dump(values, written)
+    return written.getvalue()
 
 
 def _run_digest(value: Any) -> str:

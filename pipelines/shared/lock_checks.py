@@ -6,7 +6,6 @@ of date: `dvc status` tells which. Its form is DVC's own, to the byte. Entries t
 commit had, or whose outputs DVC's cache has.
 """
 
-import io
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,18 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from pipelines.shared.doctoring.entries import DVC_FILE, Stage
 from pipelines.shared.doctoring.project import Project
 from pipelines.shared.documents import parse_yaml, read_json
-from pipelines.shared.dvc_files import Digests, Listed, as_listed, cache_path, is_md5
+from pipelines.shared.dvc_files import Digests, Listed, as_entry, as_listed, cache_path, is_md5, yaml_text
 from pipelines.shared.dvc_lock import LOCK
 from pipelines.shared.files import canonical_json
 from pipelines.shared.keys import check_values
 from pipelines.shared.params import PARAMS_FILE
 
 SCHEMA = "2.0"
+MAX_CHARACTERS = 64 << 20
 PARTS = {"cmd", "deps", "params", "outs"}
 FILE_PARTS = {"path", "hash", "md5", "size", "nfiles", "isexec"}
 OUT_OF_DATE = "the stage is out of date (`vignette repro`), or the lock is damaged (`git diff dvc.lock`)"
@@ -57,7 +55,7 @@ def committed(path: Path) -> bytes | None:
 def read_lock(content: bytes) -> Lock:
     """The stages of a `dvc.lock` that are of DVC's form, and a line on everything that is not."""
     try:
-        values = parse_yaml(content.decode(), str(LOCK))
+        values = parse_yaml(content.decode(), str(LOCK), MAX_CHARACTERS)
         check_values(values, str(LOCK))
     except UnicodeDecodeError as error:
         return Lock(problems=[f"{LOCK} is not UTF-8: {error}"])
@@ -80,10 +78,7 @@ def read_lock(content: bytes) -> Lock:
 
 def _first_other_line(content: bytes, values: Any) -> int:
     """The first line, from 1, that differs from how DVC writes these values; 0 if none does."""
-    writer, written = YAML(), io.StringIO()
-    writer.default_flow_style = False
-    writer.dump(values, written)
-    ours, theirs = content.decode().split("\n"), written.getvalue().split("\n")
+    ours, theirs = content.decode().split("\n"), yaml_text(values).split("\n")
     if ours == theirs:
         return 0
     pairs = zip(ours, theirs, strict=False)
@@ -204,7 +199,7 @@ class LockChecker:
         if not path.exists():
             return False
         now = self._now.setdefault(str(path), as_listed(path, self.found))
-        return now == Listed(entry["md5"], entry.get("size"), entry.get("nfiles"))
+        return now == as_entry(entry)
 
     def _is_cached(self, path: str) -> bool:
         return Path(path).exists() and cache_path(as_listed(Path(path), self.found).md5).is_file()

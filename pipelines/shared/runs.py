@@ -149,16 +149,20 @@ def read_weights(path: Path, sha256: str, model: "nn.Module") -> None:
     """Load a weights file into a model, strictly, once its sha256 was found to be the expected one.
 
     Raises:
-        ValueError: The file is missing or another one.
+        ValueError: The file is missing or another one, is no safetensors file or does not fit the model, or a number
+            in it is not finite.
     """
-    from safetensors.torch import load_file
+    from models.shared.weights import read_safetensors
 
     found = digest_file(path) if path.is_file() else "no such file"
     if found != sha256:
         raise ValueError(f"{path}: sha256 is {found}, its config names {sha256}")
-    weights = load_file(path)
-    weights |= {name: weights[first] for name, first in tied_names(model).items()}
-    model.load_state_dict(weights, strict=True)
+    weights = read_safetensors(path)
+    try:
+        weights |= {name: weights[first] for name, first in tied_names(model).items()}
+        model.load_state_dict(weights, strict=True)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit the model that its config names: {error}") from error
 
 
 def tied_names(model: "nn.Module") -> dict[str, str]:

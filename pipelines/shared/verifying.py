@@ -23,6 +23,7 @@ from pipelines.shared.dvc_files import (
     RUN_CACHE,
     Digests,
     Listed,
+    as_entry,
     as_listed,
     cached_listing,
     files_under,
@@ -89,7 +90,7 @@ def locked_outputs(stages: Mapping[str, Mapping[str, Any]], params: Mapping[str,
     """Outputs in `dvc.lock`; those of instances that `params.yaml` no longer names are left out."""
     keys = {key for section in params.values() if isinstance(section, Mapping) for key in section}
     return [
-        Output(Path(out["path"]), Listed(out["md5"], out.get("size"), out.get("nfiles")))
+        Output(Path(out["path"]), as_entry(out))
         for name, stage in stages.items()
         if "@" not in name or name.split("@")[1] in keys
         for out in stage.get("outs", ())
@@ -115,9 +116,9 @@ def verify(params: Mapping[str, Any], bar: Callable[[int, int], Any]) -> list[Ch
     sound = {Path(check.name) for check in checks if not check.problems}
     checks += check_scores(params)
     checks += [check_output(output, found, is_sound=output.path in sound) for output in outputs]
-    if content is not None or before is not None:
+    if content is not None or before is not None or CACHE.is_dir():
         checks.append(check_lock(lock, before, params, found))
-    return [*checks, check_cache(found)]
+    return [*checks, check_cache(found, lock)]
 
 
 def hash_files(paths: Iterable[Path], bar: Callable[[int, int], Any]) -> dict[Path, Digests]:
@@ -301,8 +302,8 @@ def check_output(output: Output, found: Mapping[Path, Digests], *, is_sound: boo
 
 def check_lock(lock: Lock, before: bytes | None, params: Mapping[str, Any], found: Mapping[Path, Digests]) -> Check:
     """Compare `dvc.lock` with the last commit and with what it speaks of."""
-    check = Check(str(LOCK), num_files=1, problems=list(lock.problems))
-    if not LOCK.is_file():
+    check = Check(str(LOCK), num_files=int(LOCK.is_file()), problems=list(lock.problems))
+    if before and not LOCK.is_file():
         check.problems.append(f"{LOCK} is missing, the last commit has it: `git checkout {LOCK}`, or `vignette repro`")
     elif not check.problems:
         earlier = read_lock(before) if before else Lock()
@@ -315,7 +316,7 @@ def cached_objects() -> Iterator[Path]:
     yield from (path for path in CACHE.glob("??/*") if path.is_file())
 
 
-def check_cache(found: Mapping[Path, Digests]) -> Check:
+def check_cache(found: Mapping[Path, Digests], lock: Lock) -> Check:
     """Compare the objects and runs of DVC's cache with their names, which are their digests."""
     objects = [path for path in found if path.is_relative_to(CACHE)]
     runs = sorted(
@@ -325,5 +326,7 @@ def check_cache(found: Mapping[Path, Digests]) -> Check:
     for path in objects:
         if is_damaged_object(path, found[path]):
             check.problems.append(f"{path} is damaged: remove it, then `dvc commit` or `dvc fetch`")
-    check.problems += [f"{path} is damaged: remove it" for path in runs if is_damaged_run(path)]
+    entries = [entry for stage in lock.stages.values() for part in ("deps", "outs") for entry in stage.get(part, [])]
+    sizes = {(entry["path"], entry["md5"]): as_entry(entry) for entry in entries}
+    check.problems += [f"{path} is damaged: remove it" for path in runs if is_damaged_run(path, sizes)]
     return check

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from models import capabilities
+from models.shared.weights import require_finite
 from pipelines.shared.files import atomic_path, canonical_json, clear_folder, digest_file, link_or_copy, write_json
 from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
 from pipelines.shared.stage import CURVES, RUNS, TIMINGS
@@ -94,9 +95,15 @@ def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, An
 
 
 def write_weights(path: Path, model: torch.nn.Module, document: Mapping[str, Any]) -> None:
-    """Write weights; the metadata has one entry, because safetensors writes several in a random order."""
+    """Write weights; the metadata has one entry, because safetensors writes several in a random order.
+
+    Raises:
+        ValueError: A weight is not finite.
+    """
+    weights = own_weights(model)
+    require_finite(weights, str(path))
     with atomic_path(path) as temporary:
-        save_file(own_weights(model), temporary, metadata={"vignette": canonical_json(document)})
+        save_file(weights, temporary, metadata={"vignette": canonical_json(document)})
         temporary.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
