@@ -1,6 +1,5 @@
 """Two evaluations compared on the same samples, after it was checked that they can be."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file
 from metrics.shared.bootstrap import Resampling
 from metrics.shared.paired import Paired, PairedJackknife, PairedMeans
 from metrics.shared.protocol import check_comparable
+from pipelines.shared.documents import read_json
 
 PER_SAMPLE = "per_sample.safetensors"
 LEFT_OUT = "_leave_one_group_out"
@@ -36,12 +36,16 @@ class Scored:
         """Read `<scores>/<key>.json` and `<evaluated>/<key>/per_sample.safetensors`.
 
         Raises:
-            ValueError: The evaluation has not been run.
+            ValueError: The evaluation has not been run, or its document does not say of which weights and data it is.
         """
         path = scores / f"{key}.json"
         if not path.is_file():
             raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        return cls(key=key, document=json.loads(path.read_bytes()), values=load_file(evaluated / key / PER_SAMPLE))
+        document = read_json(path)
+        for name in ("model_sha256", "pack_sha256"):
+            if not document.get(name):
+                raise ValueError(f"{path} lacks {name}, nobody knows what it scores: run `vignette evaluate {key}`")
+        return cls(key=key, document=document, values=load_file(evaluated / key / PER_SAMPLE))
 
     def metric(self, score: str) -> str:
         """The metric that gave a score.

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.cells import visible
 from pipelines.shared.files import digest_json, digest_tree
+from pipelines.shared.keys import check_key
 from pipelines.shared.params import load_params
 
 STATE = Path(".vignette")
@@ -108,8 +110,10 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = os.environ.get("RANK", "0")  # the processes that torchrun starts for one run do not lock each other out
     lock = f"{stage}-{arguments.key}" + (f"-{rank}" if rank != "0" else "")
-    with one_line_errors(f"{stage} {arguments.key}"), single_run(lock):
-        run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
+    with one_line_errors(f"{stage} {arguments.key}"):
+        check_key(arguments.key, "the instance to run")
+        with single_run(lock):
+            run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
 
 
 def setup_logging() -> None:
@@ -129,7 +133,7 @@ def one_line_errors(where: str) -> Iterator[None]:
     except ValueError as error:
         if os.environ.get("VIGNETTE_TRACEBACK"):
             raise
-        sys.exit(f"vignette {where}: {' '.join(str(error).split())}")
+        sys.exit(f"vignette {where}: {visible(' '.join(str(error).split()))}")
     except KeyboardInterrupt:
         sys.exit(f"vignette {where}: interrupted; the same command goes on from here")
 
