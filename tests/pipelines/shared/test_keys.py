@@ -1,4 +1,4 @@
-"""Names that DVC, a shell, YAML or a file system would read differently are refused by the one reader of params.yaml."""
+"""Names that DVC, a shell, YAML or a file system would read differently are refused where params.yaml is read."""
 
 from pathlib import Path
 from typing import Any
