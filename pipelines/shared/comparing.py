@@ -36,16 +36,12 @@ class Scored:
         """Read `<scores>/<key>.json` and `<evaluated>/<key>/per_sample.safetensors`.
 
         Raises:
-            ValueError: The evaluation has not been run, or its document does not say of which weights and data it is.
+            ValueError: The evaluation has not been run.
         """
         path = scores / f"{key}.json"
         if not path.is_file():
             raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        document = read_json(path)
-        for name in ("model_sha256", "pack_sha256"):
-            if not document.get(name):
-                raise ValueError(f"{path} lacks {name}, nobody knows what it scores: run `vignette evaluate {key}`")
-        return cls(key=key, document=document, values=load_file(evaluated / key / PER_SAMPLE))
+        return cls(key=key, document=read_json(path), values=load_file(evaluated / key / PER_SAMPLE))
 
     def metric(self, score: str) -> str:
         """The metric that gave a score.

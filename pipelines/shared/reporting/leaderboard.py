@@ -87,6 +87,9 @@ def leaderboard_rows(
 
 def _row(board: Board, scored: Scored, name: str, trainings: Mapping[str, Training]) -> dict[str, Any]:
     document, metric = scored.document, board.group.metric
+    for digest in ("model_sha256", "pack_sha256"):
+        if not document.get(digest):
+            raise ValueError(f"scores of {scored.key} lack {digest}: run `vignette evaluate {scored.key}`")
     score = document["scores"][name]
     place = board.standings[name].places.get(scored.key)
     training = trainings[document["model"]] if document["model"] else None
