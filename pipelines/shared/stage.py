@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.cells import visible
 from pipelines.shared.files import digest_json, digest_tree
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.keys import check_key
 from pipelines.shared.params import load_params
 

@@ -9,9 +9,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from pipelines.shared.cells import markdown_cell
 from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_bytes
+from pipelines.shared.inert_texts import markdown_cell
 from pipelines.shared.reporting.leaderboard import ranked, shown
 from pipelines.shared.reporting.models import method
 from pipelines.shared.reporting.trainings import Training

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.cells import csv_cell, markdown_cell
 from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_bytes, write_json
+from pipelines.shared.inert_texts import csv_cell, markdown_cell
 from pipelines.shared.reporting.comparable import Comparable, scores_of
 from pipelines.shared.reporting.standing import Standing
 from pipelines.shared.reporting.trainings import Training, mark

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipelines.shared.cells import visible
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.reporting.leaderboard import named, ranked, shown
 
 HERE = Path(__file__).resolve().parent

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.shared.cells import csv_cell
 from pipelines.shared.files import write_bytes
+from pipelines.shared.inert_texts import csv_cell
 from pipelines.shared.training.optim import MAIN
 
 Row = dict[str, float]

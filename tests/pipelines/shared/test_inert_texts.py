@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.shared.cells import csv_cell, markdown_cell, visible
+from pipelines.shared.inert_texts import csv_cell, markdown_cell, visible
 
 FORMULAS = (
     "=1+1",
