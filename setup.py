@@ -25,7 +25,7 @@ setup(
         "open-clip-torch>=3.0,<4",
         "packaging>=24",
         "pillow>=11",
-        "protego>=0.4",
+        "protego>=0.7",
         "pyarrow>=18",
         "ruamel.yaml>=0.18",
         "safetensors>=0.5",
@@ -38,7 +38,7 @@ setup(
         "torchvision>=0.26",
         "tqdm>=4.66",
         "webdataset>=1.0",
-        "webencodings>=0.5.1",
+        "webencodings>=0.6",
     ],
     extras_require={
         "test": [

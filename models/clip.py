@@ -18,7 +18,7 @@ from models import Batch
 from models.shared.checks import require, require_one_of
 from models.shared.contrastive import ContrastiveModel
 from models.shared.plain_text import plain_text
-from models.shared.weights import require_sha256
+from models.shared.weights import require_finite, require_sha256, unreadable
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -138,10 +138,11 @@ def _network(config: Config) -> Any:
         require_sha256(Path(config.weights), config.weights_sha256, "set weights and weights_sha256 to one file")
         try:
             load_checkpoint(network, config.weights, strict=True)
-        except RuntimeError as error:
+        except unreadable() as error:
             raise ValueError(
                 f"weights {config.weights} do not fit architecture {config.architecture}: {error}"
             ) from error
+        require_finite(network.state_dict(), f"weights {config.weights}")
     return network
 
 

@@ -5,11 +5,11 @@ given lies in `data/evaluate/<evaluation>/evidence`, whose files are checked aga
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 from pipelines.shared.devices import make_deterministic
+from pipelines.shared.documents import read_json
 from pipelines.shared.evaluation.replaying import Replayed, replay
 from pipelines.shared.params import load_params, suggestion
 from pipelines.shared.stage import DATA, SCORES, StageRun, one_line_errors
@@ -28,7 +28,7 @@ def replay_rows(row: str) -> list[Replayed]:
     if not path.is_file():
         known = [found.stem for found in SCORES.glob("*.json")]
         raise ValueError(f"{path} does not exist{suggestion(key, known)}; a row is <evaluation>/<score>")
-    document = json.loads(path.read_bytes())
+    document = read_json(path)
     if score and score not in document["scores"]:
         known = sorted(document["scores"])
         raise ValueError(f"{key} has no score {score!r}{suggestion(score, known)}; there are: {', '.join(known)}")

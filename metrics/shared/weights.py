@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -22,14 +23,28 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
         sha256: Digest that it must have.
 
     Raises:
-        ValueError: There is no such file, or it is another.
+        ValueError: There is no such file, it is another, it cannot be read, it holds more than tensors by name, or a
+            number in it is not finite.
     """
     check_file(path, sha256)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        is_safe = path.suffix == ".safetensors"
+        weights = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
+        raise ValueError(f"{path} is not a file of weights that can be read: {_first_line(error)}") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{path} must hold tensors by name and nothing else")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinite values, it cannot be used")
+    return dict(weights)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def check_file(path: Path, sha256: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.shared.med import MED, Attention, Embeddings, FeedForward
 from models.shared.packaged import TextTower
 from models.shared.vit import VisionTransformer
-from models.shared.weights import require_sha256
+from models.shared.weights import read_safetensors, require_sha256
 
 if TYPE_CHECKING:
     from models.shared.blip import BlipNetwork
@@ -44,10 +44,8 @@ def load_hugging_face(network: "BlipNetwork", path: Path, sha256: str) -> None:
         ValueError: The file is another one, the network is of another make, or a tensor is missing, unknown or of
             another shape.
     """
-    from safetensors.torch import load_file
-
     require_sha256(path, sha256, "set weights and weights_sha256 to one file")
-    _copy(network, load_file(path))
+    _copy(network, read_safetensors(path))
 
 
 @torch.no_grad()

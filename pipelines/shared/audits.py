@@ -1,22 +1,28 @@
 """A recaption round's audit of itself, `audit.json`: the matcher on planted captions, and what was rejected.
 
 What is planted: `pipelines.shared.auditing`. Intervals are Clopper and Pearson's, of 95%, as if each text were an
-independent trial. The file stands beside the manifest and is not listed in it: captions do not depend on it.
+independent trial. The file stands beside the manifest and is not listed in it, because captions do not depend on it; it
+holds its own digest.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pipelines.shared.documents import open_sealed
 
 AUDIT = "audit.json"
 CONFIDENCE = 0.95
 
 
 def read_audit(folder: Path) -> dict[str, Any] | None:
-    """The audit of a round; None for one that was made without."""
+    """The audit of a round; None for one that was made without.
+
+    Raises:
+        ValueError: The file is not as it was written.
+    """
     path = folder / AUDIT
-    return dict(json.loads(path.read_bytes())) if path.is_file() else None
+    return open_sealed(path) if path.is_file() else None
 
 
 def audit_summary(results: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

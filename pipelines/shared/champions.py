@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow
 
+from pipelines.shared.documents import read_json
 from pipelines.shared.exposure import chain, samples_of, trained_on
 from pipelines.shared.files import clear_folder, digest_file, write_json
 from pipelines.shared.layers import read_layer, write_table
@@ -110,10 +111,10 @@ def read_champion(gate: str) -> Champion | None:
         if folder.exists() or dvc_file(gate).exists():
             raise ValueError(f"{path} is missing: `dvc checkout {dvc_file(gate)}` brings it, or `dvc pull`")
         return None
+    document = read_json(path, "a champion's")
     try:
-        document = json.loads(path.read_bytes())
         version = document["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a champion's: {type(error).__name__}: {error}") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")

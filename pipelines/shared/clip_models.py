@@ -123,6 +123,7 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
 
     from metrics.shared.clip_tower import architecture
     from models.shared.plain_text import plain_text
+    from models.shared.weights import require_finite, unreadable
 
     known = architecture(name)
     chosen = choose_device(device, f"CLIP {name}")
@@ -133,6 +134,7 @@ def load_clip(name: str, weights: str, sha256: str, device: str) -> ClipModel:
         model, _, preprocess = open_clip.create_model_and_transforms(
             name, pretrained=weights, image_mean=known.mean, image_std=known.std, device=chosen, pretrained_text=False
         )
-    except (RuntimeError, AssertionError) as error:
+    except unreadable() as error:
         raise ValueError(f"weights: {weights} does not fit {name}: {error}") from error
+    require_finite(model.state_dict(), f"weights: {weights}")
     return ClipModel(model.eval(), preprocess, plain_text(open_clip.get_tokenizer(name)), chosen)

@@ -1,6 +1,5 @@
 """Two evaluations compared on the same samples, after it was checked that they can be."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file
 from metrics.shared.bootstrap import Resampling
 from metrics.shared.paired import Paired, PairedJackknife, PairedMeans
 from metrics.shared.protocol import check_comparable
+from pipelines.shared.documents import read_json
 
 PER_SAMPLE = "per_sample.safetensors"
 LEFT_OUT = "_leave_one_group_out"
@@ -41,7 +41,7 @@ class Scored:
         path = scores / f"{key}.json"
         if not path.is_file():
             raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        return cls(key=key, document=json.loads(path.read_bytes()), values=load_file(evaluated / key / PER_SAMPLE))
+        return cls(key=key, document=read_json(path), values=load_file(evaluated / key / PER_SAMPLE))
 
     def metric(self, score: str) -> str:
         """The metric that gave a score.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.documents import read_json
 from pipelines.shared.files import clear_folder, digest_file, write_bytes, write_json
 from pipelines.shared.folders import replace_folder
 from pipelines.shared.gating import PROMOTE, SHOWN
@@ -32,10 +33,10 @@ def read_gate_file(gate: str) -> dict[str, Any] | None:
     path = GATES / gate / GATE_FILE
     if not path.is_file():
         return None
+    document = read_json(path, "a gate's")
     try:
-        document = json.loads(path.read_bytes())
         version = document["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a gate's: {type(error).__name__}: {error}") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")

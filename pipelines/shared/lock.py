@@ -7,12 +7,12 @@ source's entry alone.
 """
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.documents import read_json
 from pipelines.shared.files import digest_file, digest_names, file_digests, write_json
 from pipelines.shared.inputs import bring_file, bring_folder, local_folder
 from pipelines.shared.params import suggestion
@@ -77,9 +77,9 @@ def read_lock() -> dict[str, dict[str, Any]]:
     if not LOCK_FILE.exists():
         return {}
     try:
-        values = json.loads(LOCK_FILE.read_bytes())
+        values = read_json(LOCK_FILE)
     except ValueError as error:
-        raise ValueError(f"{LOCK_FILE} is not JSON: run `vignette refresh`") from error
+        raise ValueError(f"{error}; run `vignette refresh`") from error
     if not isinstance(values, dict) or not all(isinstance(entry, dict) for entry in values.values()):
         raise ValueError(f"{LOCK_FILE} is not a mapping of sources: run `vignette refresh`")
     return values

@@ -1,17 +1,22 @@
-"""The manifest: written last and atomically, it is the only entry point to what a stage published. Nothing globs."""
+"""The manifest: written last and atomically, it is the only entry point to what a stage published. Nothing globs.
 
-import json
+It holds the sha256 of its own values, so that a changed count or setting is noticed as a changed file is.
+"""
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import digest_file, write_json
+from pipelines.shared.documents import open_sealed, read_json, write_sealed
+from pipelines.shared.files import digest_file
 from pipelines.shared.records import REASON
 from pipelines.shared.shards import FileInfo
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SCORE_SHA256 = "score_sha256"
+"""Where an evaluation's details have the digest of its score document, which lies outside its folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +108,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
     Returns:
         Its sha256.
     """
-    write_json(
+    write_sealed(
         folder / MANIFEST,
         {
             "schema_version": SCHEMA_VERSION,
@@ -124,17 +129,21 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder.
 
     Raises:
-        ValueError: There is none (the stage has not run), or it has another schema version.
+        ValueError: There is none (the stage has not run), a byte of it is not as it was written, or it has another
+            schema version; names the file.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{path} is missing: the stage that writes {folder} has not run")
+    values = read_json(path, "a manifest")
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: run the stage again that "
+            f"writes {folder}, or `vignette repro`"
+        )
+    values = open_sealed(path, "a manifest")
     try:
-        values = json.loads(path.read_bytes())
-        if values["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(
-                f"{path} has schema version {values['schema_version']}, this program reads {SCHEMA_VERSION}"
-            )
         counts = values["counts"]
         return Manifest(
             stage=values["stage"],
@@ -148,7 +157,7 @@ def read_manifest(folder: Path) -> Manifest:
             layers=tuple(FileInfo(**info) for info in values["layers"]),
             details=values["details"],
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(f"{path} is not a manifest: {type(error).__name__}: {error}") from error
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pipelines.shared.documents import parse_yaml
+from pipelines.shared.keys import check_keys, check_values
 
 PARAMS_FILE = Path("params.yaml")
 SECTIONS: tuple[str, ...] = (
@@ -47,19 +47,22 @@ def load_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """All of `params.yaml` as plain values.
 
     Raises:
-        ValueError: The file is missing or is not YAML, or has an unknown section.
+        ValueError: The file is missing or is not YAML, has an unknown section, a value that is no setting (a date, an
+            infinity), or the name of an instance that other programs read differently (`pipelines.shared.keys`).
     """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: run this in the project's folder") from error
-    except YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
     if not isinstance(values, Mapping):
         raise ValueError(f"{path} must be a mapping of sections, got {type(values).__name__}")
     for name in values:
         if name not in SECTIONS:
             raise ValueError(f"{path}: {name} is not a section{suggestion(name, SECTIONS)}")
+    check_keys(values, str(path))
+    check_values(values, str(path))
     return freeze_lists(values)
 
 
@@ -69,10 +72,9 @@ def read_value(text: str, where: str) -> Any:
     Raises:
         ValueError: It is not YAML.
     """
-    try:
-        return freeze_lists(YAML(typ="safe", pure=True).load(text))
-    except YAMLError as error:
-        raise ValueError(f"{where}: {text!r} is not valid YAML: {' '.join(str(error).split())}") from error
+    value = parse_yaml(text, f"{where}: {text[:80]!r}")
+    check_values(value, where)
+    return freeze_lists(value)
 
 
 def entry(params: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import link_or_copy, write_json
+from pipelines.shared.documents import write_sealed
+from pipelines.shared.files import link_or_copy
 from pipelines.shared.folders import new_folder
 from pipelines.shared.manifests import Manifest, write_manifest
 
@@ -16,7 +17,7 @@ def publish(out: Path, manifest: Manifest, source: Path, documents: Mapping[str,
         out: The stage's folder.
         manifest: Lists the files.
         source: Folder that has them; they are linked from there where the file system allows it.
-        documents: Further JSON files by name.
+        documents: Further JSON files by name; each gets its own digest.
 
     Returns:
         sha256 of the manifest.
@@ -37,5 +38,5 @@ def publish(out: Path, manifest: Manifest, source: Path, documents: Mapping[str,
                 raise ValueError(f"{path} is not there any more as it was written: run the same command again")
             link_or_copy(path, new / info.name)
         for name, document in (documents or {}).items():
-            write_json(new / name, document)
+            write_sealed(new / name, document)
         return write_manifest(new, manifest)

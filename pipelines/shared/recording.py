@@ -1,17 +1,18 @@
 """The leaderboard's history: `scores/records.jsonl`, to which scores are appended and from which none is taken.
 
 One line for each score document that was not in it yet: day, git revision, what the training took, facts of the machine
-that the scores were made on, the document.
+that the scores were made on, the document, and the sha256 of all that. Lines that were written before lines had one are
+only known to git.
 """
 
 import datetime
-import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.shared.files import canonical_json, digest_file, digest_json, write_bytes, write_json
+from pipelines.shared.documents import SEAL, open_sealed, parse_json, read_json, write_sealed
+from pipelines.shared.files import canonical_json, digest_file, digest_json, write_bytes
 
 RECORDS = "records.jsonl"
 COMPARISON = Path("reproduced/comparison.json")
@@ -22,7 +23,7 @@ def read_records(scores: Path) -> list[dict[str, Any]]:
     """All records, the oldest first.
 
     Raises:
-        ValueError: A line is not a record.
+        ValueError: A line is not a record, or not as it was written.
     """
     path = scores / RECORDS
     return parse_records(path.read_bytes() if path.is_file() else b"", path)
@@ -32,16 +33,34 @@ def parse_records(content: bytes, path: Path) -> list[dict[str, Any]]:
     """Records from the bytes of their file, which `path` names in messages.
 
     Raises:
-        ValueError: A line is not a record.
+        ValueError: A line is not a record, or not as it was written.
     """
-    records = []
+    return [_record(line, f"{path}:{number}") for number, line in enumerate(content.splitlines(), start=1)]
+
+
+def damaged_records(scores: Path) -> Iterator[str]:
+    """What is wrong with each line that is not as it was written."""
+    path = scores / RECORDS
+    content = path.read_bytes()
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            record = json.loads(line)
-            records.append({**record, "document": dict(record["document"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number} is not a record: {type(error).__name__}: {error}") from error
-    return records
+            _record(line, f"{path}:{number}")
+        except ValueError as error:
+            yield str(error)
+    if content and not content.endswith(b"\n"):
+        yield f"{path} does not end with a newline: it was cut off"
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    record = parse_json(line, where, "a record")
+    try:
+        document = dict(record["document"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where} is not a record: {type(error).__name__}: {error}") from error
+    own = record.pop(SEAL, None)
+    if own is not None and own != digest_json(record):
+        raise ValueError(f"{where} is damaged: it does not have the sha256 that it holds")
+    return {**record, "document": document}
 
 
 def append_records(
@@ -74,10 +93,11 @@ def append_records(
         path = scores / f"{key}.json"
         if not path.is_file():
             raise ValueError(f"{path} is missing: run `vignette evaluate {key}`")
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         if digest_json(document) not in known:
             record = {"recorded": today.isoformat(), "revision": revision(), **_cost(timings, runs, document["model"])}
-            lines.append(canonical_json(record | {"machine": dict(machine), "document": document}))
+            record |= {"machine": dict(machine), "document": document}
+            lines.append(canonical_json({**record, SEAL: digest_json(record)}))
     if lines:
         path = scores / RECORDS
         before = path.read_bytes() if path.is_file() else b""
@@ -88,7 +108,7 @@ def append_records(
 def write_comparison(scores: Path, document: Mapping[str, Any]) -> None:
     """Keep how the present build compares with a published one, with digests of the scores that it speaks of."""
     about = {"format_version": FORMAT_VERSION, "documents": _document_digests(scores)}
-    write_json(scores / COMPARISON, about | dict(document))
+    write_sealed(scores / COMPARISON, about | dict(document))
 
 
 def read_comparison(scores: Path) -> dict[str, Any] | None:
@@ -101,7 +121,7 @@ def read_comparison(scores: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document = dict(json.loads(path.read_bytes()))
+        document = open_sealed(path, "a comparison")
         version, digests = document.pop("format_version"), dict(document.pop("documents"))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a comparison ({error}): remove it, `vignette record` writes it") from error
@@ -128,5 +148,5 @@ def _cost(timings: Path, runs: Path, model: str) -> dict[str, Any]:
     paths = timings / f"{model}.json", runs / model / "config.json"
     if not model or not all(path.is_file() for path in paths):
         return {"train_seconds": None, "device": ""}
-    timing, config = (json.loads(path.read_bytes()) for path in paths)
+    timing, config = (read_json(path) for path in paths)
     return {"train_seconds": timing["seconds"], "device": config["environment"]["device"]}

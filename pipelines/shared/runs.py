@@ -4,13 +4,13 @@
 `model.safetensors`; so a run is loaded from its folder alone, whatever `params.yaml` says by now.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.shared.devices import choose_device
+from pipelines.shared.documents import read_json
 from pipelines.shared.files import digest_file
 from pipelines.shared.params import build, freeze_lists, plugin
 from pipelines.shared.stage import RUNS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 1
+OUTSIDE_WEIGHTS = ("model_sha256", "files")
+"""What `config.json` has beside the description that stands inside the weights: digests of the run's files."""
 BEGINNING = ("weights", "weights_sha256")
 """Settings of plug-ins that name the file which a training begins with; a run that has its own weights needs none."""
 
@@ -64,14 +66,14 @@ def read_run(key: str, folder: Path = RUNS) -> dict[str, Any]:
     path = folder / key / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: {key} was not trained to the end; `vignette train {key}` trains it")
+    document = read_json(path, "a run's config")
     try:
-        document = json.loads(path.read_bytes())
         version = document["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a run's config: {type(error).__name__}: {error}") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
-    return document
+    return dict(document)
 
 
 def run_digest(key: str, folder: Path = RUNS) -> str:
@@ -147,16 +149,20 @@ def read_weights(path: Path, sha256: str, model: "nn.Module") -> None:
     """Load a weights file into a model, strictly, once its sha256 was found to be the expected one.
 
     Raises:
-        ValueError: The file is missing or another one.
+        ValueError: The file is missing or another one, is no safetensors file or does not fit the model, or a number
+            in it is not finite.
     """
-    from safetensors.torch import load_file
+    from models.shared.weights import read_safetensors
 
     found = digest_file(path) if path.is_file() else "no such file"
     if found != sha256:
         raise ValueError(f"{path}: sha256 is {found}, its config names {sha256}")
-    weights = load_file(path)
-    weights |= {name: weights[first] for name, first in tied_names(model).items()}
-    model.load_state_dict(weights, strict=True)
+    weights = read_safetensors(path)
+    try:
+        weights |= {name: weights[first] for name, first in tied_names(model).items()}
+        model.load_state_dict(weights, strict=True)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit the model that its config names: {error}") from error
 
 
 def tied_names(model: "nn.Module") -> dict[str, str]:

@@ -19,6 +19,8 @@ from types import FrameType
 from typing import Any
 
 from pipelines.shared.files import digest_json, digest_tree, naming, remove_folder
+from pipelines.shared.inert_texts import visible
+from pipelines.shared.keys import check_key
 from pipelines.shared.params import load_params
 from pipelines.shared.processes import kill_me_with_parent
 from pipelines.shared.progress import is_drawn
@@ -117,8 +119,10 @@ def main(stage: str, run: Callable[[StageRun], None], description: str, *, beam:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rank = os.environ.get("RANK", "0")  # the processes that torchrun starts for one run do not lock each other out
     lock = f"{stage}-{arguments.key}" + (f"-{rank}" if rank != "0" else "")
-    with one_line_errors(f"{stage} {arguments.key}", ends_at_once=True), single_run(lock):
-        run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
+    with one_line_errors(f"{stage} {arguments.key}", ends_at_once=True):
+        check_key(arguments.key, "the instance to run")
+        with single_run(lock):
+            run(StageRun(stage=stage, key=arguments.key, params=load_params(), beam_options=tuple(rest)))
 
 
 def setup_logging() -> None:
@@ -161,7 +165,7 @@ def one_line_errors(where: str, *, ends_at_once: bool = False) -> Iterator[None]
         except (ValueError, OSError) as error:
             if shows_tracebacks():
                 raise
-            sys.exit(f"vignette {where}: {line_of(error)}")
+            sys.exit(f"vignette {where}: {visible(line_of(error))}")
         except KeyboardInterrupt:
             sys.exit(line)
 

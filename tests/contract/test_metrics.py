@@ -179,3 +179,31 @@ def test_reset_forgets_the_evidence(metric):
 def test_no_evidence_is_a_users_error(metric):
     with pytest.raises(ValueError, match="were given, a score needs some"):
         metric.compute()
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_an_error_and_no_score(plugin, wrong):
+    for name, rows in evidence(plugin.Metric(plugin.Config())).items():
+        if isinstance(rows, torch.Tensor) and rows.is_floating_point():
+            metric, given = plugin.Metric(plugin.Config()), evidence(plugin.Metric(plugin.Config()))
+            given[name] = rows.clone()
+            given[name].view(-1)[3] = wrong
+            with pytest.raises((AssertionError, ValueError), match=r"finite|log-likelihood"):
+                metric.update(**given)
+                metric.compute()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_equal_rows_give_finite_scores_or_an_error(plugin):
+    """Every picture, vector and text is the same one."""
+    metric, given = plugin.Metric(plugin.Config()), evidence(plugin.Metric(plugin.Config()))
+    for name, rows in given.items():
+        if not name.endswith(("owner", "class", "size")):
+            given[name] = [rows[0]] * len(rows) if isinstance(rows, list) else rows[:1].expand_as(rows).clone()
+    try:
+        metric.update(**given)
+        scores = metric.compute()
+    except ValueError:
+        return
+    for estimate in scores.values():
+        assert torch.isfinite(torch.tensor([estimate.value, estimate.low, estimate.high])).all()

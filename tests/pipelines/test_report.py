@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import report
-from pipelines.shared.reporting.page import visible
+from pipelines.shared.inert_texts import visible
 from tests.pipelines.shared.reporting import world
 from tests.pipelines.shared.reporting.world import FD, MEDIAN, RECALL
 

@@ -15,7 +15,7 @@ from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.evaluation.storing import write_evidence
 from pipelines.shared.files import atomic_path, digest_json, write_json
 from pipelines.shared.folders import new_folder
-from pipelines.shared.manifests import Counts, Manifest, write_manifest
+from pipelines.shared.manifests import SCORE_SHA256, Counts, Manifest, write_manifest
 from pipelines.shared.params import entry, plugin_config
 from pipelines.shared.runs import LoadedRun, run_digest
 from pipelines.shared.shards import describe
@@ -88,7 +88,7 @@ def score_evidence(
             **_scores(key, {name: metric for name, (metric, _) in used.items()}, settings.judge, evidence.image_px),
         }
         with new_folder(out) as new:
-            publish(key, evidence, metrics, used, new)
+            publish(key, evidence, metrics, used, digest_json(document), new)
     return document
 
 
@@ -118,9 +118,10 @@ def publish(
     evidence: Evidence,
     metrics: Mapping[str, Any],
     used: Mapping[str, tuple[Any, Mapping[str, Any]]],
+    score_sha256: str,
     out: Path,
 ) -> None:
-    """Write per-sample values, evidence, gallery and manifest into an empty folder."""
+    """Write per-sample values, evidence, gallery, and a manifest with the score document's digest, to a new folder."""
     settings, split = evidence.settings, evidence.split
     values = {
         f"{name}/{array}": torch.tensor(content)  # a copy, because metrics may hand out one array
@@ -134,16 +135,17 @@ def publish(
     write_gallery(out / GALLERY, evidence)
     paths = [out / PER_SAMPLE, out / SAMPLES, *sorted((out / EVIDENCE).iterdir()), *sorted((out / GALLERY).iterdir())]
     total = len(split.samples)
-    subject = "reference" if isinstance(settings, ReferenceEntry) else f"run/{evidence.run.key}"
+    subject = {} if isinstance(settings, ReferenceEntry) else {f"run/{evidence.run.key}": evidence.run.sha256}
     write_manifest(
         out,
         Manifest(
             stage="evaluate",
             instance=key,
             settings_digest=digest_json([asdict(settings), evidence.seed]),
-            inputs={f"pack/{settings.pack}": split.pack_sha256, subject: evidence.run.sha256},
+            inputs={f"pack/{settings.pack}": split.pack_sha256, **subject},
             counts=Counts(num_in=total, kept=total),
             layers=tuple(describe(path, out, total) for path in paths),
+            details={SCORE_SHA256: score_sha256},
         ),
     )
 

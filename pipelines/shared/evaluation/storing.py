@@ -5,7 +5,6 @@ that read the same share a file. Texts are kept as UTF-8 bytes and lengths.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from metrics.shared.texts import pack_texts, unpack_texts
+from pipelines.shared.documents import read_json
 from pipelines.shared.evaluation.evidence import FEATURES, PREFIXED, Value
 from pipelines.shared.files import atomic_path, write_json
 from pipelines.shared.params import freeze_lists
@@ -54,7 +54,7 @@ def read_index(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / INDEX
     if not path.is_file():
         raise ValueError(f"{path} is missing: `vignette evaluate` writes it, `dvc pull` brings it")
-    return freeze_lists(json.loads(path.read_bytes()))
+    return freeze_lists(read_json(path))
 
 
 def read_inputs(folder: Path, inputs: Mapping[str, str]) -> dict[str, Value]:

@@ -1,6 +1,5 @@
 """Retrieval by caption origin and by source: the same values per query, averaged over a part of them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from metrics.shared.bootstrap import Resampling, proportion_estimate, resampled_means
 from metrics.shared.estimates import Estimate
 from pipelines.shared.comparing import Scored
+from pipelines.shared.documents import read_json
 from pipelines.shared.reporting.comparable import Comparable, scores_of
 
 SAMPLES = "samples.json"
@@ -62,7 +62,7 @@ def breakdowns(group: Comparable, columns: Sequence[str], evaluated: Path, resam
         members = [each for each in group.members if score in scores_of(each, group.metric)]
         column = f"{group.metric}/{score}"
         if "recall@" in score and members and all(column in each.values for each in members):
-            document = json.loads((evaluated / members[0].key / SAMPLES).read_bytes())
+            document = read_json(evaluated / members[0].key / SAMPLES)
             parts = _parts(document, members[0].owners(score))
             if parts:
                 found.append(_breakdown(score, members, parts, resampling))

@@ -11,6 +11,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_bytes
+from pipelines.shared.inert_texts import markdown_cell
 from pipelines.shared.reporting.leaderboard import ranked, shown
 from pipelines.shared.reporting.models import method
 from pipelines.shared.reporting.trainings import Training
@@ -146,7 +147,7 @@ def _cost(training: Training) -> list[str]:
 def _scores(run: ScoredRun) -> list[str]:
     lines = ["| evaluation | score | value | 95% interval | rank | n |", "|---|---|--:|---|---|--:|"]
     lines += [
-        f"| {row['evaluation']} | {row['metric']} | {shown(row['value'])} "
+        f"| {markdown_cell(row['evaluation'])} | {markdown_cell(row['metric'])} | {shown(row['value'])} "
         f"| {shown(row['low'])} to {shown(row['high'])} | {ranked(row)} | {row['n']} |"
         for row in run.rows
     ]

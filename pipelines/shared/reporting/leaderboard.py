@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.shared.comparing import Scored
 from pipelines.shared.files import write_bytes, write_json
+from pipelines.shared.inert_texts import csv_cell, markdown_cell
 from pipelines.shared.reporting.comparable import Comparable, scores_of
 from pipelines.shared.reporting.standing import Standing
 from pipelines.shared.reporting.trainings import Training, mark
@@ -50,7 +51,6 @@ FIELDS = (
     "train_seconds",
     "device",
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 SIGNIFICANT_DIGITS = 4
 ROUNDING = 1e-12
 
@@ -87,6 +87,9 @@ def leaderboard_rows(
 
 def _row(board: Board, scored: Scored, name: str, trainings: Mapping[str, Training]) -> dict[str, Any]:
     document, metric = scored.document, board.group.metric
+    for digest in ("model_sha256", "pack_sha256"):
+        if not document.get(digest):
+            raise ValueError(f"scores of {scored.key} lack {digest}: run `vignette evaluate {scored.key}`")
     score = document["scores"][name]
     place = board.standings[name].places.get(scored.key)
     training = trainings[document["model"]] if document["model"] else None
@@ -136,13 +139,8 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     handle = io.StringIO()
     writer = csv.DictWriter(handle, FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: inert(row[name]) for name in FIELDS} for row in rows)
+    writer.writerows({name: csv_cell(row[name]) for name in FIELDS} for row in rows)
     return handle.getvalue()
-
-
-def inert(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -157,22 +155,22 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     notes = {text: number for number, text in enumerate(dict.fromkeys(row["marked"] for row in rows if row["marked"]))}
     for row in rows:
-        name = f"*{named(row)}*" if row["reference"] else named(row)
+        name = markdown_cell(named(row))
         texts = [
-            row["metric"],
-            name + (f" [{notes[row['marked']] + 1}]" if row["marked"] else ""),
-            row["pack"],
+            markdown_cell(row["metric"]),
+            (f"*{name}*" if row["reference"] else name) + (f" [{notes[row['marked']] + 1}]" if row["marked"] else ""),
+            markdown_cell(row["pack"]),
             shown(row["value"]),
             f"{shown(row['low'])} to {shown(row['high'])}",
             ranked(row),
             "" if row["tie_group"] is None else row["tie_group"],
             "" if row["smallest_detectable"] is None else shown(row["smallest_detectable"]),
             row["n"],
-            row["detector"],
+            markdown_cell(row["detector"]),
             row["protocol_sha256"][:8],
         ]
-        lines.append(f"| {' | '.join(str(text).replace('|', chr(92) + '|') for text in texts)} |")
-    return "\n".join([*lines, "", *(f"[{number + 1}] {text}" for text, number in notes.items()), ""])
+        lines.append(f"| {' | '.join(map(str, texts))} |")
+    return "\n".join([*lines, "", *(f"[{number + 1}] {markdown_cell(text)}" for text, number in notes.items()), ""])
 
 
 def named(row: Mapping[str, Any]) -> str:

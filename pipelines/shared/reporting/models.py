@@ -1,12 +1,12 @@
 """What each model is, what it was trained on, how training went, and what it makes."""
 
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.shared.documents import read_json
 from pipelines.shared.reporting.curves import Plot, training_plot
 from pipelines.shared.reporting.thumbnails import data_uri
 
@@ -41,7 +41,7 @@ def model_cards(data: Path, runs: Path, documents: Mapping[str, Mapping[str, Any
 
 def _card(data: Path, runs: Path, key: str, document: Mapping[str, Any]) -> ModelCard:
     folder = runs / document["model"]
-    config = json.loads((folder / "config.json").read_bytes())
+    config = read_json(folder / "config.json")
     base = [f"run {config['base']['key']}"] if config["base"] else []
     return ModelCard(
         key=document["model"],
@@ -62,7 +62,7 @@ def method(module: str) -> str:
 
 def gallery(folder: Path) -> list[dict[str, Any]]:
     """Items of a gallery with their pictures inside."""
-    items = json.loads((folder / "gallery.json").read_bytes())
+    items = read_json(folder / "gallery.json")
     for item in items:
         for name in ("picture", "second"):
             if name in item:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.reporting.leaderboard import named, ranked, shown
 
 HERE = Path(__file__).resolve().parent
@@ -49,11 +50,6 @@ def data_block(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, allow_nan=False)
     return "".join(f"\\u{ord(character):04x}" if character in "<>&" else character for character in text)
-
-
-def visible(text: str) -> str:
-    """Text with control and direction characters made visible, so that a caption disturbs nothing around it."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
 def breakable(name: str) -> Markup:

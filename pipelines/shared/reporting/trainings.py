@@ -69,14 +69,20 @@ def read_training(runs: Path, key: str, records: Sequence[Mapping[str, Any]]) ->
 
 
 def mark(scored: Scored, metric: str, model: Training, judge: Training) -> str:
-    """In which way the detector or judge of a metric took part in a model's training; empty where it did not.
+    """What a reader must know of a row: that it is out of date, or that detector or judge took part in the training.
 
     Args:
         scored: The evaluation.
         metric: One of its metrics.
         model: Training of the model.
         judge: Training of the evaluation's judge.
+
+    Returns:
+        One sentence; empty where there is nothing.
     """
+    own = scored.document["model_sha256"]
+    if own != model.runs.get(scored.document["model"], own):
+        return "out of date: the run has other weights now than those that were scored"
     protocol = scored.document["protocols"][metric]
     detector = protocol["detector"]
     if protocol.get("detector_sha256") in model.packaged.values():

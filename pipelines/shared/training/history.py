@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.shared.files import write_bytes
+from pipelines.shared.inert_texts import csv_cell
 from pipelines.shared.training.optim import MAIN
 
 Row = dict[str, float]
@@ -92,7 +93,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in names})
     writer.writerows({name: _spelled(value) for name, value in row.items()} for row in rows)
     write_bytes(path, buffer.getvalue().encode())
 

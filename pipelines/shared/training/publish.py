@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from models import capabilities
+from models.shared.weights import require_finite
 from pipelines.shared.files import atomic_path, canonical_json, digest_file, link_or_copy, write_json
 from pipelines.shared.folders import new_folder
 from pipelines.shared.runs import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, own_weights
@@ -52,6 +53,7 @@ def publish(inputs: Inputs, job: Job, state: TrainingState, key: str) -> None:
         link_or_copy(weights, out / WEIGHTS_FILE)
         write_csv(out / HISTORY_FILE, state.rows)
         write_card(out / CARD_FILE, document, state.rows[-1])
+        document["files"] = {name: digest_file(out / name) for name in (HISTORY_FILE, CARD_FILE)}
         write_json(out / CONFIG_FILE, document)
 
 
@@ -93,9 +95,15 @@ def describe_run(inputs: Inputs, job: Job, state: TrainingState) -> dict[str, An
 
 
 def write_weights(path: Path, model: torch.nn.Module, document: Mapping[str, Any]) -> None:
-    """Write weights; the metadata has one entry, because safetensors writes several in a random order."""
+    """Write weights; the metadata has one entry, because safetensors writes several in a random order.
+
+    Raises:
+        ValueError: A weight is not finite.
+    """
+    weights = own_weights(model)
+    require_finite(weights, str(path))
     with atomic_path(path) as temporary:
-        save_file(own_weights(model), temporary, metadata={"vignette": canonical_json(document)})
+        save_file(weights, temporary, metadata={"vignette": canonical_json(document)})
         temporary.chmod(0o644)  # safetensors leaves it to its owner alone
 
 

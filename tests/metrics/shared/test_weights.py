@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from metrics.shared.detectors import DETECTORS
 from metrics.shared.weights import check_digest, digest_weights, draw_weights, is_sha256, read_weights
+from tests.models.weight_files import ATTACKS, write_attack
 
 
 def sha256(path) -> str:
@@ -71,3 +72,31 @@ def test_digests_are_recognised():
     check_digest("a file", "ab", "ab")
     with pytest.raises(ValueError, match="a file must have sha256 ab, got cd"):
         check_digest("a file", "cd", "ab")
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_files_that_must_not_be_used_are_refused_by_name(tmp_path, kind, suffix):
+    path, witness = tmp_path / f"weights{suffix}", tmp_path / "witness"
+    write_attack(kind, path, witness)
+    with pytest.raises(ValueError, match=rf"weights\{suffix}") as caught:
+        read_weights(path, sha256(path))
+    assert not witness.exists(), "no code in a file runs"
+    if kind in ("nan", "infinite") and suffix == ".safetensors":
+        assert f"weights{suffix}: weight holds NaN or infinite values" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": torch.tensor([1.0, float("nan")])}, "a holds NaN or infinite values"),
+        ({"a": {"b": torch.ones(1)}}, "must hold tensors by name and nothing else"),
+        ([torch.ones(1)], "must hold tensors by name and nothing else"),
+        (3, "must hold tensors by name and nothing else"),
+    ],
+)
+def test_a_file_of_torch_save_holds_finite_tensors_by_name(tmp_path, content, message):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"weights\.pth.* {message}"):
+        read_weights(path, sha256(path))

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from pipelines.shared.audits import audit_summary, proportion, read_audit
+from pipelines.shared.documents import write_sealed
 
 
 def result(judged: int, right: int, wrong: int, web: tuple[int, int], written: tuple[int, int]) -> dict[str, Any]:
@@ -50,5 +51,8 @@ def test_intervals_are_those_of_the_tables(count: int, n: int, low: float, high:
 
 def test_a_round_without_an_audit(tmp_path: Path) -> None:
     assert read_audit(tmp_path) is None
-    (tmp_path / "audit.json").write_text('{"planted": {}}')
+    write_sealed(tmp_path / "audit.json", {"planted": {}})
     assert read_audit(tmp_path) == {"planted": {}}
+    (tmp_path / "audit.json").write_text((tmp_path / "audit.json").read_text().replace("planted", "plantee"))
+    with pytest.raises(ValueError, match=r"audit\.json is damaged"):
+        read_audit(tmp_path)

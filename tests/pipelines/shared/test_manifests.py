@@ -1,13 +1,15 @@
 """Manifests and the account of every input."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 
+from pipelines.shared.documents import json_text
+from pipelines.shared.files import digest_json
 from pipelines.shared.manifests import (
     MANIFEST,
+    SCHEMA_VERSION,
     Counts,
     Manifest,
     manifest_digest,
@@ -79,8 +81,9 @@ def test_no_manifest(tmp_path: Path) -> None:
 
 
 def changed(**changes: object) -> str:
-    document = {
-        "schema_version": 1,
+    """A manifest that fits its own digest."""
+    document: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
         "stage": "s",
         "instance": "i",
         "settings_digest": "d",
@@ -90,25 +93,33 @@ def changed(**changes: object) -> str:
         "layers": [],
         "details": {},
     }
-    return json.dumps({name: value for name, value in (document | changes).items() if value is not None})
+    values = {name: value for name, value in (document | changes).items() if value is not None}
+    return json_text({**values, "sha256": digest_json(values)}).decode()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not a manifest: JSONDecodeError"),
-        ("{", "is not a manifest: JSONDecodeError"),
-        ("[]", "is not a manifest: TypeError"),
-        ("{}", "is not a manifest: KeyError: 'schema_version'"),
-        (changed(schema_version=99), "has schema version 99, this program reads 1"),
+        ("", "is not a manifest: Expecting value"),
+        ("{", "is not a manifest: Expecting property"),
+        ("[]", "is not a manifest: it must be a mapping, got list"),
+        ("{}", "is damaged: it is not written as"),
+        ("{}\n", "does not hold its own sha256"),
+        ("{\xff", "is not a manifest: "),
+        (changed(schema_version=99), "has schema version 99, this program reads 2: run the stage again"),
+        (changed(schema_version=1), "has schema version 1, this program reads 2: run the stage again"),
+        (changed().replace('"stage": "s"', '"stage": "t"'), "does not have the sha256 that it holds"),
+        (changed().replace('"stage"', ' "stage"'), "is not written as this program writes it"),
         (changed(stage=None), "is not a manifest: KeyError: 'stage'"),
         (changed(shards=[{"nam": "x"}]), "is not a manifest: TypeError"),
         (changed(counts={"in": 1}), "is not a manifest: KeyError"),
+        (changed(counts=COUNTS.as_dict() | {"in": 7}), "is not a manifest: AssertionError: conservation broken"),
+        (changed(counts=COUNTS.as_dict() | {"rejected": 3}), "is not a manifest: AttributeError"),
     ],
 )
 def test_damaged(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(ValueError, match=message):
+    (tmp_path / MANIFEST).write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=rf"manifest\.json.* {message}|manifest\.json {message}"):
         read_manifest(tmp_path)
 
 
@@ -116,7 +127,18 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
     write_manifest(tmp_path, VALUE)
     path = tmp_path / MANIFEST
     whole = path.read_bytes()
-    for length in range(0, len(whole) - 1, 7):
+    for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"manifest\.json"):
+            read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0x80, 0xFF])
+def test_every_flip_is_noticed(tmp_path: Path, mask: int) -> None:
+    write_manifest(tmp_path, VALUE)
+    path = tmp_path / MANIFEST
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"manifest\.json"):
             read_manifest(tmp_path)

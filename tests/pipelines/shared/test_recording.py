@@ -71,7 +71,7 @@ def test_a_damaged_line_is_named_and_nothing_is_written(project: Path) -> None:
     path = project / "scores" / RECORDS
     path.write_bytes(path.read_bytes()[:-9] + b"\n")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"records\.jsonl:2 is not a record: JSONDecodeError"):
+    with pytest.raises(ValueError, match=r"records\.jsonl:2 is not a record: Unterminated|is not a record: Expecting"):
         append(project)
     assert path.read_bytes() == before
 

@@ -19,6 +19,7 @@ from pipelines.shared.runs import (
     run_files,
     tied_names,
 )
+from tests.models.weight_files import ATTACKS, write_attack
 
 PLUGINS = Path(__file__).parent / "training/plugins"
 SIZES = {"image_px": 8, "width": 8, "channel_multipliers": [1, 2], "num_groups": 4, "latent_channels": 2}
@@ -99,6 +100,45 @@ def test_a_base_that_was_trained_again_is_refused(write_run, vae_run):
     with pytest.raises(ValueError, match="the base run vae-run has other weights now"):
         load_bases({"role": "vae", "key": "vae-run", "sha256": "0" * 64})
     assert load_bases({}) == {}
+
+
+def publish_as(folder: Path) -> None:
+    """Make the config name the weights that lie there."""
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**config, "model_sha256": digest_file(folder / "model.safetensors")})
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_weights_that_must_not_be_used_are_refused_though_the_config_names_them(vae_run, kind, tmp_path):
+    write_attack(kind, vae_run[0] / "model.safetensors", tmp_path / "witness")
+    publish_as(vae_run[0])
+    with pytest.raises(ValueError, match=r"runs/vae-run/model\.safetensors"):
+        load_run("vae-run", "cpu")
+    assert not (tmp_path / "witness").exists(), "no code in a file runs"
+
+
+def load_as_base(key):
+    return load_bases({"role": "r", "key": key, "sha256": run_digest(key)})
+
+
+@pytest.mark.parametrize("load", [load_run, load_as_base])
+def test_a_nan_in_a_run_or_a_base_is_refused_with_the_tensors_name(vae_run, load):
+    folder, model = vae_run
+    weights = own_weights(model)
+    name = next(name for name, tensor in weights.items() if tensor.ndim == 4)
+    weights[name] = weights[name].clone()
+    weights[name].view(-1)[3] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    publish_as(folder)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: {name} holds NaN"):
+        load("vae-run")
+
+
+def test_weights_of_another_model_are_refused(vae_run):
+    save_file({"other": torch.ones(2)}, vae_run[0] / "model.safetensors")
+    publish_as(vae_run[0])
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit the model that its config names"):
+        load_run("vae-run", "cpu")
 
 
 @pytest.mark.parametrize("change", ["flip", "truncate", "remove"])

@@ -1,17 +1,27 @@
-import hashlib
+import functools
 import json
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipelines.shared import lock_checks, verifying
+from pipelines.shared.doctoring.project import Project
+from pipelines.shared.documents import write_sealed
+from pipelines.shared.dvc_lock import LOCK
 from pipelines.shared.files import canonical_json, digest_file, write_json
-from pipelines.shared.manifests import Counts, Manifest, manifest_digest, write_manifest
+from pipelines.shared.manifests import Counts, Manifest, manifest_digest, read_manifest, write_manifest
+from pipelines.shared.params import load_params
 from pipelines.shared.shards import describe
-from pipelines.shared.verifying import folder_md5, hash_file, verify
+from pipelines.shared.verifying import verify
+from tests.pipelines.small_build import commit, write_build
 
 PARAMS = {"sources": {"web": {}}, "models": {"tiny": {}}, "packs": {"p": {}}}
 
@@ -70,9 +80,12 @@ def test_all_is_well(project):
     assert problems() == []
 
 
-def test_a_rounds_audit_is_not_listed_in_its_manifest(project):
-    Path("data/crawl/web/audit.json").write_text("{}")
-    assert not [line for line in problems() if "not listed" in line]
+def test_a_rounds_audit_is_not_listed_in_its_manifest_and_holds_its_own_digest(project):
+    audit = Path("data/crawl/web/audit.json")
+    write_sealed(audit, {"planted": {}})
+    assert problems() == []
+    audit.write_text("{}")
+    assert problems() == ["data/crawl/web/audit.json is damaged: it is not written as this program writes it"]
 
 
 def test_what_was_not_built_is_no_problem(project):
@@ -97,9 +110,13 @@ def test_a_change_is_named(project, change, expected):
     assert any(expected in problem for problem in problems())
 
 
+def make_again(folder: str) -> None:
+    """The same files by a stage with other settings."""
+    write_manifest(Path(folder), replace(read_manifest(Path(folder)), settings_digest="1" * 64))
+
+
 def test_a_changed_upstream_is_named(project):
-    manifest = json.loads(Path("data/crawl/web/manifest.json").read_text())
-    write_json(Path("data/crawl/web/manifest.json"), {**manifest, "settings_digest": "1" * 64})
+    make_again("data/crawl/web")
     assert problems() == ["data/crawl/web/manifest.json is not the one that annotate/web was made from"]
 
 
@@ -110,17 +127,8 @@ def test_a_changed_config_is_named(project):
 
 
 def test_a_pack_that_was_made_again_is_named(project):
-    manifest = json.loads(Path("data/pack/p/manifest.json").read_text())
-    write_json(Path("data/pack/p/manifest.json"), {**manifest, "settings_digest": "1" * 64})
+    make_again("data/pack/p")
     assert problems() == ["data/pack/p/manifest.json is not the one that tiny was trained from"]
-
-
-def test_both_digests_in_one_reading(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc" * 10**6)
-    found = hash_file(tmp_path / "a")
-    assert found.sha256 == hashlib.sha256(b"abc" * 10**6).hexdigest()
-    assert found.md5 == hashlib.md5(b"abc" * 10**6).hexdigest()
-    assert found.num_bytes == 3 * 10**6
 
 
 @pytest.fixture
@@ -161,5 +169,143 @@ def test_dvc_is_compared(dvc_project):
     assert not any("dvc.lock" in p and "crawl" in p for p in problems({"models": {"tiny": {}}}))
 
 
-def test_a_folders_digest_does_not_depend_on_the_order_of_names():
-    assert folder_md5({"b": "1", "a": "2"}) == folder_md5({"a": "2", "b": "1"})
+CACHE_ROOT = Path(".dvc/cache")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """A build with a file of every kind; not committed yet."""
+    home, folder = Path.cwd(), tmp_path_factory.mktemp("build") / "project"
+    folder.mkdir()
+    os.chdir(folder)
+    try:
+        write_build()
+    finally:
+        os.chdir(home)
+    return folder
+
+
+@pytest.fixture
+def here(build, tmp_path, monkeypatch):
+    """A copy of the build as the working directory; what does not change while files are damaged is read once."""
+    monkeypatch.chdir(shutil.copytree(build, tmp_path / "copy"))
+    monkeypatch.setattr(verifying, "read_lock", functools.cache(verifying.read_lock))
+    resolved = Project(Path()).stages
+    monkeypatch.setattr(lock_checks, "Project", lambda root: SimpleNamespace(stages=resolved))
+    return load_params()
+
+
+def kinds() -> list[Path]:
+    """One file of each kind that is published, and of DVC's caches."""
+    found: dict[tuple[str, ...], Path] = {}
+    for root in ("data", "runs", "scores", "timings", "reports"):
+        for path in sorted(Path(root).rglob("*")):
+            if path.is_file():
+                found.setdefault((root, path.parts[1] if root == "data" else "", path.name), path)
+    for path in sorted(path for path in CACHE_ROOT.rglob("*") if path.is_file()):
+        found.setdefault((str(CACHE_ROOT), "runs" if "runs" in path.parts else "", path.suffix), path)
+    return list(found.values())
+
+
+def damages(whole: bytes, number: int) -> list[bytes | None]:
+    """Flips at regular places, cuts at several lengths, and none for a file that is gone."""
+    places = [len(whole) * part // number for part in range(number)]
+    masks = (1, 128, 2, 32, 4, 64, 8, 16, 255)
+    flips: list[bytes | None] = [
+        whole[:at] + bytes([whole[at] ^ masks[index % len(masks)]]) + whole[at + 1 :] for index, at in enumerate(places)
+    ]
+    cuts = [whole[:-1], whole[: whole.rfind(b"\n", 0, -1) + 1], whole[: len(whole) // 2]]
+    return [*flips, *(cuts if number > 2 else cuts[:2]), b"", None]
+
+
+def missed(params, paths: list[Path], number: int) -> list[str]:
+    """What was damaged without being named; the rest of the project is compared nevertheless."""
+    found = []
+    num_checks = len(verify(params, bar))
+    for path in paths:
+        whole, mode = path.read_bytes(), path.stat().st_mode
+        for index, content in enumerate(damages(whole, number)):
+            if content is None and path.is_relative_to(CACHE_ROOT):
+                continue  # an object that is not in the cache is fetched, not wrong
+            path.unlink()
+            if content is not None:
+                path.write_bytes(content)
+            checks = verify(params, bar)
+            if not any(str(path) in problem for check in checks for problem in check.problems):
+                found.append(f"{path} {index}")
+            assert path == LOCK or len(checks) >= num_checks - 1, "the rest is compared nevertheless"
+            assert all(problem.isprintable() for check in checks for problem in check.problems)
+            path.unlink(missing_ok=True)
+            path.write_bytes(whole)
+            path.chmod(mode)
+    assert problems(params) == []
+    return found
+
+
+def test_an_undamaged_build_has_no_problem(here):
+    assert problems(here) == []
+    commit()
+    assert problems(here) == []
+    Path("reports/bench").mkdir()
+    Path("reports/bench/x.json").write_text("{}")
+    Path(".dvcignore").write_text("# beside the report\n/reports/bench\n")
+    assert problems(here) == [], "what DVC ignores beside a stage's output is none of it"
+
+
+def test_damage_of_every_kind_of_file_is_named(here):
+    commit()
+    assert missed(here, kinds(), 2) == []
+
+
+def test_damage_of_the_lock_is_named_without_a_commit(here):
+    assert missed(here, [LOCK], 25) == []
+
+
+def test_damage_of_the_lock_is_named_after_a_commit(here):
+    commit()
+    assert missed(here, [LOCK], 6) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_damage_of_every_kind_at_many_places(here, is_committed):
+    if is_committed:
+        commit()
+    assert missed(here, [*kinds(), LOCK], 150) == []
+
+
+def test_several_damages_are_all_named(here):
+    paths = [path for path in kinds() if not path.is_relative_to(CACHE_ROOT)]
+    for path in paths:
+        path.chmod(0o644)
+        path.write_bytes(b"\xff\x00" + path.read_bytes()[2:])
+    found = problems(here)
+    assert [path for path in paths if not any(str(path) in problem for problem in found)] == []
+
+
+def test_a_damaged_listing_in_the_cache_ends_nothing(here):
+    listing = next(path for path in sorted(CACHE_ROOT.rglob("*.dir")))
+    listing.chmod(0o644)
+    listing.write_bytes(b'[{"md5": "x"')
+    Path("data/crawl/web/00000.tar").unlink()
+    found = problems(here)
+    assert f"{listing} is damaged: remove it, then `dvc commit` or `dvc fetch`" in found
+    assert "data/crawl/web/00000.tar is missing" in found
+
+
+def test_a_score_that_another_program_wrote_is_named(here):
+    write_json(Path("scores/tiny.json"), {**json.loads(Path("scores/tiny.json").read_text()), "model": "other"})
+    assert "scores/tiny.json differs from data/evaluate/tiny/manifest.json" in problems(here)
+
+
+def test_lines_of_the_history_that_were_taken_out_are_noticed(here):
+    commit()
+    Path("scores/records.jsonl").write_text("")
+    assert any("scores/records.jsonl lacks lines of the last commit" in problem for problem in problems(here))
+
+
+def test_a_manifest_of_an_earlier_version_is_refused_with_what_to_do(here):
+    path = Path("data/crawl/web/manifest.json")
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    assert any("has schema version 1, this program reads 2: run the stage again" in each for each in problems(here))

@@ -2,13 +2,14 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.shared.decode import open_image
-from pipelines.shared.manifests import read_manifest
+from pipelines.shared.manifests import read_manifest, write_manifest
 from pipelines.shared.reporting.croissant import croissant
 from pipelines.shared.shards import read_shard
 from tests.pipelines.shared.reporting import world
@@ -68,7 +69,7 @@ def test_the_version_follows_the_data(described: Path) -> None:
 
     before = version()
     assert before == version("CC0-1.0")
-    path = described / "data" / "pack" / "web" / "manifest.json"
-    path.write_text(path.read_text().replace('"instance": "web"', '"instance": "other"'))
+    folder = described / "data" / "pack" / "web"
+    write_manifest(folder, replace(read_manifest(folder), instance="other"))
     assert version() != before
     assert "license" not in croissant("Squares", described / "data" / "pack", ["web"], [], "x/")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from pipelines.shared.reporting.leaderboard import (
     FIELDS,
     Board,
     csv_text,
-    inert,
     leaderboard_rows,
     markdown,
     mixture,
@@ -112,7 +112,21 @@ def test_csv_is_inert_and_complete() -> None:
     assert parsed[0]["row"] == f"'=cmd/{RECALL}"
     assert float(parsed[0]["value"]) == 1.0
     assert parsed[0]["rank_low"] == "", "not compared"
-    assert inert(-1.5) == -1.5, "numbers stay numbers"
+
+
+@pytest.mark.parametrize("digest", ["model_sha256", "pack_sha256"])
+def test_a_row_that_nobody_can_trace_is_refused(digest: str) -> None:
+    with pytest.raises(ValueError, match=f"scores of clip lack {digest}: run `vignette evaluate clip`"):
+        rows_of(scored("clip", about={digest: ""}))
+
+
+def test_scores_of_other_weights_than_the_run_has_now_are_not_shown_as_current() -> None:
+    own = scored("clip")
+    current = replace(TRAINING, runs={"clip": own.document["model_sha256"]})
+    assert not any("out of date" in row["marked"] for row in rows_of(own, clip=current))
+    rows = rows_of(own, clip=replace(TRAINING, runs={"clip": "9" * 64}))
+    assert all(row["marked"].startswith("out of date: the run has other weights now") for row in rows)
+    assert "] out of date" in markdown(rows)
 
 
 def test_markdown_escapes_pipes() -> None:

@@ -4,13 +4,8 @@ import json
 
 import pytest
 
-from pipelines.shared.reporting.page import breakable, data_block, visible
+from pipelines.shared.reporting.page import breakable, data_block
 from tests.pipelines.shared.reporting.world import HOSTILE
-
-
-def test_control_characters_become_visible() -> None:
-    assert visible("a\u202eb\x1b[31mc\n") == "a\\u202eb\\u001b[31mc\\u000a"
-    assert visible("naïve 日本 🐢") == "naïve 日本 🐢"
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "</script>", "<!--<script>", "]]>", "a & b", "\u2028"])

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from pipelines.shared.agreeing import Agreement
 from pipelines.shared.comparing import Scored
 from pipelines.shared.decode import encode_image
-from pipelines.shared.files import write_json
+from pipelines.shared.documents import write_sealed
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, write_layer
 from pipelines.shared.machine import Difference
 from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
@@ -253,7 +253,7 @@ def write_round(folder: Path) -> None:
     share = {"value": 0.75, "low": 0.194, "high": 0.994, "n": 4}
     planted = {"num_samples": 4, "precision": None, "recall": share, "false_acceptance": {**share, "value": 0.25}}
     rejected = {"by_origin": {"web": {**share, "n": 67677}}, "by_captioner": {"captioner": {**share, "n": 98989}}}
-    write_json(folder / "audit.json", {"captioners": {}, "planted": {"train": planted}, "rejected": rejected})
+    write_sealed(folder / "audit.json", {"captioners": {}, "planted": {"train": planted}, "rejected": rejected})
     details = {
         "texts": {"judged": {"web": 1, "synthetic": 1}, "kept": {"synthetic": 1}},
         "threshold": 0.5,

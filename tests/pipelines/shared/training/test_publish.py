@@ -52,7 +52,15 @@ def test_metadata_of_the_weights_names_what_made_them(project, params):
         inside = json.loads(file.metadata()[name])
     document = json.loads((out / "config.json").read_text())
     assert name == "vignette"
-    assert inside == {key: value for key, value in document.items() if key != "model_sha256"}
+    assert inside == {key: value for key, value in document.items() if key not in ("model_sha256", "files")}
+
+
+def test_the_config_knows_all_files_of_the_run(project, params):
+    out, _ = published(project, params, "a")
+    document = json.loads((out / "config.json").read_text())
+    others = {path.name for path in out.iterdir()} - {"config.json", "model.safetensors"}
+    assert others == {"README.md", "history.csv"}
+    assert document["files"] == {name: digest_file(out / name) for name in others}
 
 
 def test_average_is_what_is_published(project, params):
