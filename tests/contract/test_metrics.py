@@ -188,7 +188,7 @@ def test_a_number_that_is_none_is_an_error_and_no_score(plugin, wrong):
             metric, given = plugin.Metric(plugin.Config()), evidence(plugin.Metric(plugin.Config()))
             given[name] = rows.clone()
             given[name].view(-1)[3] = wrong
-            with pytest.raises((AssertionError, ValueError), match="finite|log-likelihood"):
+            with pytest.raises((AssertionError, ValueError), match=r"finite|log-likelihood"):
                 metric.update(**given)
                 metric.compute()
 
