@@ -11,7 +11,7 @@ from pipelines.shared.verifying import Check, verify
 
 
 def table(checks: Sequence[Check]) -> str:
-    """A row for each folder, then every problem."""
+    """A row for each folder, then every problem, and last the counts."""
     width = max((len(check.name) for check in checks), default=0)
     lines = [
         f"{check.name:<{width}}  {check.num_files:>7} files  {f'{len(check.problems)} BAD' if check.problems else 'ok'}"
@@ -19,7 +19,7 @@ def table(checks: Sequence[Check]) -> str:
     ]
     problems = [problem for check in checks for problem in check.problems]
     total = f"{sum(check.num_files for check in checks)} files compared, {len(problems)} problems"
-    return "\n".join([*lines, total, *problems, ""])
+    return "\n".join([*lines, *problems, total, ""])
 
 
 def main() -> None:

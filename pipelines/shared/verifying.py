@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.audits import AUDIT, read_audit
-from pipelines.shared.documents import check_canonical, read_json
+from pipelines.shared.documents import check_canonical, open_sealed, read_json
 from pipelines.shared.dvc_files import (
     CACHE,
     RUN_CACHE,
@@ -35,7 +35,7 @@ from pipelines.shared.dvc_lock import LOCK
 from pipelines.shared.files import canonical_json, digest_json
 from pipelines.shared.lock_checks import Lock, LockChecker, committed, read_lock
 from pipelines.shared.manifests import MANIFEST, SCORE_SHA256, Manifest, read_manifest
-from pipelines.shared.recording import RECORDS, damaged_records
+from pipelines.shared.recording import COMPARISON, RECORDS, damaged_records
 from pipelines.shared.runs import CONFIG_FILE, OUTSIDE_WEIGHTS, WEIGHTS_FILE, read_run
 from pipelines.shared.stage import DATA, RUNS, SCORES
 
@@ -259,6 +259,12 @@ def check_scores(params: Mapping[str, Any]) -> list[Check]:
     if path.is_file():
         check.num_files += 1
         check.problems += damaged_records(SCORES)
+    if (SCORES / COMPARISON).is_file():
+        check.num_files += 1
+        try:
+            open_sealed(SCORES / COMPARISON, "a comparison")
+        except ValueError as error:
+            check.problems.append(str(error))
     if before is not None and not (path.is_file() and path.read_bytes().startswith(before)):
         check.problems.append(f"{path} lacks lines of the last commit, or has others: it is only appended to")
     return [check] if check.num_files or check.problems else []

@@ -1,11 +1,10 @@
 import importlib
 import io
-import json
 import shutil
 import sys
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -251,9 +250,10 @@ def test_origins_are_chosen(world):
 
 def test_a_round_of_another_pack_is_refused(world):
     write_round("other", pack="pictures")
-    manifest = json.loads((DATA / "recaption" / "other" / "manifest.json").read_text())
-    manifest["inputs"]["pack/pictures"] = "0" * 64
-    (DATA / "recaption" / "other" / "manifest.json").write_text(json.dumps(manifest))
+    manifest = read_manifest(DATA / "recaption" / "other")
+    write_manifest(
+        DATA / "recaption" / "other", replace(manifest, inputs={**manifest.inputs, "pack/pictures": "0" * 64})
+    )
     with pytest.raises(ValueError, match="was not made from data/pack/pictures as it is now: run that round again"):
         repacked(world, recaption="other")
 

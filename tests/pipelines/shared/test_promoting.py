@@ -1,9 +1,9 @@
 """A promotion in a real repository: what it commits and tags, what it refuses, that a kill anywhere is made good."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipelines.shared.champions import CHAMPIONS, read_champion
 from pipelines.shared.evaluation.split import HeldOut
 from pipelines.shared.gate_files import gate_digest
 from pipelines.shared.gate_scoring import read_contest, settle
+from pipelines.shared.manifests import read_manifest, write_manifest
 from pipelines.shared.params import load_params
 from pipelines.shared.promoting import Options, promote
 from pipelines.shared.registry import assigned, versions
@@ -159,8 +160,7 @@ def test_the_gate_must_have_decided_on_this_very_run(first: dict[str, Any]) -> N
 
 def test_a_new_test_set(second: dict[str, Any]) -> None:
     earlier = read_champion("towers")
-    manifest = json.loads((PACK / "manifest.json").read_text())
-    (PACK / "manifest.json").write_text(json.dumps(manifest | {"settings_digest": "another build"}))
+    write_manifest(PACK, replace(read_manifest(PACK), settings_digest="another build"))
     challenge(second, "good too")
     promote("towers", Options(refreeze=True))
     champion = read_champion("towers")
@@ -197,8 +197,7 @@ def test_a_remote_gets_it(first: dict[str, Any], tmp_path_factory: pytest.TempPa
 
 
 def test_a_pack_that_was_built_anew(first: dict[str, Any]) -> None:
-    manifest = json.loads((PACK / "manifest.json").read_text())
-    (PACK / "manifest.json").write_text(json.dumps(manifest | {"settings_digest": "another build"}))
+    write_manifest(PACK, replace(read_manifest(PACK), settings_digest="another build"))
     with pytest.raises(ValueError, match="is not what towers was trained on any more"):
         promote("towers", Options())
     assert not (CHAMPIONS / "towers").exists() and git("tag") == ""
