@@ -24,7 +24,7 @@ from pipelines.shared.finding import make_plan, page_store
 from pipelines.shared.known import RefreshNotes, read_last_crawl, read_notes, write_notes
 from pipelines.shared.layers import read_layer
 from pipelines.shared.lock import LocalState, local_state, lock_entry, read_lock, write_lock
-from pipelines.shared.manifests import MANIFEST, Manifest, manifest_digest, read_manifest
+from pipelines.shared.manifests import Manifest, has_manifest, manifest_digest, read_manifest
 from pipelines.shared.params import build, entry, load_params, plugin_config, split_settings
 from pipelines.shared.plan import read_chunk
 from pipelines.shared.progress import progress
@@ -81,7 +81,7 @@ def _refreshed(known: Known, before: Mapping[str, Any] | None, dry_run: bool) ->
     name, state, today = known.name, known.state, datetime.datetime.now(datetime.UTC).date()
     folder = DATA / "crawl" / name
     with single_run(f"crawl-{name}"):
-        if not (folder / MANIFEST).exists():
+        if not has_manifest(folder):
             after = before if before and before.get("local") == state.digests else lock_entry(state, today)
             return Summary(source=name, is_crawled=False, is_noted=after != before), after
         crawl, basis = read_manifest(folder), manifest_digest(folder)

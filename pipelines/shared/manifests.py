@@ -161,6 +161,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"{path} is not a manifest: {type(error).__name__}: {error}") from error
 
 
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder has a manifest of this program's schema version; one of another version is made anew."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    values = read_json(path, "a manifest")
+    return not isinstance(values, dict) or values.get("schema_version") == SCHEMA_VERSION
+
+
 def manifest_digest(folder: Path) -> str:
     """sha256 of a folder's manifest: one value that stands for all that it lists."""
     return digest_file(folder / MANIFEST)

@@ -12,9 +12,10 @@ import yaml
 
 from pipelines import crawl
 from pipelines.refresh import main, refresh
+from pipelines.shared.files import write_json
 from pipelines.shared.layers import read_layer
 from pipelines.shared.lock import LOCK_FILE
-from pipelines.shared.manifests import read_manifest
+from pipelines.shared.manifests import MANIFEST, read_manifest
 from pipelines.shared.params import load_params
 from pipelines.shared.stage import StageRun
 from tests.pipelines.crawl_site import digests, still, write_project
@@ -281,6 +282,8 @@ def test_the_served_site_is_compared_too(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(lock()["web"]) == {"local"}
     assert run_crawl() != first
     assert said() == "web: 0 new, 0 changed, 0 gone, 8 unchanged"
+    write_json(OUT / MANIFEST, {"schema_version": 1})
+    assert said() == "web: not crawled yet", "an older program's crawl is made anew"
 
 
 def test_dvc_crawls_only_the_sources_that_changed(tmp_path: Path) -> None:

@@ -145,7 +145,9 @@ def test_what_breaks_a_bound_is_refused_at_once(tmp_path: Path, name: str) -> No
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"x" * 2000), b"\xfd7zXZ\0" + bytes(600), b"BZh9" + bytes(600)])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"x" * 2000, mtime=0), b"\xfd7zXZ\0" + bytes(600), b"BZh9" + bytes(600)]
+)
 def test_a_compressed_tar_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(TarError, match=r"compressed with \w+: unpack it first"):
         members_of(made(tmp_path, content.ljust(1024, b"x"), end=b""))
