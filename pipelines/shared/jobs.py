@@ -10,7 +10,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +153,12 @@ def is_quiet(run: StageRun) -> bool:
 
 def _do(run: StageRun, transform: "beam.PTransform") -> None:
     """Run the tasks; a refusal is a ValueError with its one line."""
-    from pipelines.shared.local_workers import deaths
+    from pipelines.shared.local_workers import deaths, quiet_channels
 
     deaths.clear()
     try:
-        refused = run_pipeline(run, lambda pipeline: pipeline | transform)
+        with nullcontext() if shows_tracebacks() else quiet_channels():
+            refused = run_pipeline(run, lambda pipeline: pipeline | transform)
     except Exception as error:
         if shows_tracebacks():
             raise

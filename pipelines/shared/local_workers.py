@@ -7,8 +7,11 @@ Here every such instruction is answered with an error.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import grpc
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     ControlConnection,
@@ -81,6 +84,22 @@ class LocalWorkerHandler(SubprocessSdkWorkerHandler):
             self.stop_worker()
         else:
             super().close()
+
+
+@contextmanager
+def quiet_channels() -> Iterator[None]:
+    """A thread that ends because the channel to a worker broke prints no traceback: `deaths` says what broke it."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, grpc.RpcError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def fail(future: ControlFuture, error: ValueError) -> None:

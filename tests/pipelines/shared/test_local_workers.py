@@ -75,7 +75,7 @@ def test_a_worker_that_is_killed_ends_the_job_and_no_work_is_lost(tmp_path: Path
     assert done.returncode == 1
     last, others = done.stderr.splitlines()[-1], done.stderr.splitlines()[:-1]
     assert last.startswith("error: Worker subprocess exited with return code ") and "lacked memory" in last
-    assert not [line for line in others if line and "shard/s" not in line], "and no noise"
+    assert not [line for line in others if line and "%|" not in line], "and no noise"
     kept = {path.stem: path.stat().st_mtime_ns for path in tmp_path.glob("?.json")}
     assert kept and "3" not in kept
     (tmp_path / "mended").touch()
@@ -131,5 +131,5 @@ def test_a_signal_to_the_stage_alone_ends_all_its_processes(tmp_path: Path, numb
         assert process.returncode == -number
         return
     assert process.returncode == 1
-    lines = [line for line in said.splitlines() if line and "shard/s" not in line]
+    lines = [line for line in said.splitlines() if line and "%|" not in line]
     assert lines == ["vignette busy x: interrupted; the same command goes on from here"]
