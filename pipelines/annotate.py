@@ -24,7 +24,7 @@ from pipelines.shared.provenance import code_identity
 from pipelines.shared.publishing import publish
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import checked_counts, keep_results, take_results
+from pipelines.shared.task_cache import checked_counts, forgetting_failures, keep_results, take_results
 
 
 def run(stage_run: StageRun) -> None:
@@ -56,7 +56,8 @@ def run(stage_run: StageRun) -> None:
             counts=counts,
             layers=tuple(FileInfo(**result["layer"]) for result in results),
         )
-        publish(DATA / "annotate" / stage_run.key, manifest, scratch)
+        with forgetting_failures(tasks, results, scratch):
+            publish(DATA / "annotate" / stage_run.key, manifest, scratch)
         keep_results(tasks, results, scratch)
 
 

@@ -44,11 +44,11 @@ def pack(stage_run: StageRun) -> None:
         failed = summed(results, "failed")
         kept = plan.num_in - sum(plan.rejected.values()) - sum(failed.values())
         counts = Counts(num_in=plan.num_in, kept=kept, rejected=+plan.rejected, failed=failed)
+        details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
         with forgetting_failures(tasks, results, scratch):
             counts.check_failures(settings.max_failed_frac, f"pack {stage_run.key}")
-        details = {name: getattr(settings, name) for name in ("media", "size_px", "resize", "filter")}
-        manifest = described(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results)
-        publish(DATA / "pack" / stage_run.key, manifest, scratch)
+            manifest = described(stage_run, digest_json(asdict(settings)), (plan.inputs, counts, details), results)
+            publish(DATA / "pack" / stage_run.key, manifest, scratch)
         keep_results(tasks, results, scratch)
 
 

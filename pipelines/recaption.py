@@ -19,7 +19,7 @@ from pipelines.shared.recaptioning import RecaptionShard
 from pipelines.shared.runs import require_capabilities, run_digest
 from pipelines.shared.shards import FileInfo
 from pipelines.shared.stage import DATA, StageRun, main
-from pipelines.shared.task_cache import TaskCache, checked_counts
+from pipelines.shared.task_cache import TaskCache, checked_counts, forgetting_failures
 
 SPLITS = ("train", "val")
 
@@ -53,7 +53,8 @@ def run(stage_run: StageRun) -> None:
             ),
         }
         manifest = described(stage_run, settings, counts, inputs, results)
-        publish(DATA / "recaption" / stage_run.key, manifest, scratch, {AUDIT: audit})
+        with forgetting_failures(tasks, results, scratch):
+            publish(DATA / "recaption" / stage_run.key, manifest, scratch, {AUDIT: audit})
         TaskCache().keep({}, scratch)  # puts nothing there, but tidies up: captioners may have added answers
 
 

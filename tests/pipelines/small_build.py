@@ -63,7 +63,7 @@ def write_build() -> None:
         publish("evaluate", key, files, inputs, {SCORE_SHA256: digest_json(document)})
     write_json(Path("timings/tiny.json"), {"seconds": 1.5})
     _git("init", "--quiet")
-    append_records(Path("scores"), Path("timings"), Path("runs"), ["tiny"], datetime.date(2026, 1, 2))
+    append_records(Path("scores"), Path("timings"), Path("runs"), ["tiny"], datetime.date(2026, 1, 2), {})
     Path(".dvc").mkdir()
     Path(".dvc/config").write_text("[core]\n    analytics = false\n")
     dvc("commit", "--force", *(f"{name}@{key}" for name, section, *_ in STAGES for key in PARAMS[section]))

@@ -89,9 +89,11 @@ def test_memory_that_sufficed_later(crawl, monkeypatch, most):
     whole, annotate = digest_tree(DATA / "annotate" / "web"), caption_stats.Annotator.annotate
 
     def fails(self, given):
-        raise MemoryError
+        if most < 1 or len(given) > 1 or spared.setdefault("key", given[0].key) != given[0].key:
+            raise MemoryError
+        return annotate(self, given)
 
-    settings = {**PARAMS, "annotate": {"max_failed_frac": most}}
+    spared, settings = {}, {**PARAMS, "annotate": {"max_failed_frac": most}}
     shutil.rmtree(STATE / "cache")
     monkeypatch.setattr(caption_stats.Annotator, "annotate", fails)
     with nullcontext() if most == 1 else pytest.raises(ValueError, match=r"7 of 7 failed, .*: out_of_memory 7"):
@@ -99,6 +101,21 @@ def test_memory_that_sufficed_later(crawl, monkeypatch, most):
     monkeypatch.setattr(caption_stats.Annotator, "annotate", annotate)
     run(stage_run("annotate", "web", settings))
     assert digest_tree(DATA / "annotate" / "web") == whole
+
+
+def test_a_layer_of_failures_alone_is_refused_and_made_anew(crawl, monkeypatch):
+    annotate = caption_stats.Annotator.annotate
+
+    def fails(self, given):
+        raise MemoryError
+
+    settings = {**PARAMS, "annotate": {"max_failed_frac": 1.0}}
+    monkeypatch.setattr(caption_stats.Annotator, "annotate", fails)
+    with pytest.raises(ValueError, match=r"annotate web: nothing is kept of 7: out_of_memory 7"):
+        run(stage_run("annotate", "web", settings))
+    monkeypatch.setattr(caption_stats.Annotator, "annotate", annotate)
+    run(stage_run("annotate", "web", settings))
+    assert read_manifest(DATA / "annotate" / "web").counts.kept == 7
 
 
 def test_unknown_sources_and_annotators_are_refused(crawl):

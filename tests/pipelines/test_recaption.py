@@ -116,7 +116,6 @@ def test_the_audit_changes_no_layer(project: Path) -> None:
 def test_too_many_failures_end_the_round(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
     failing = {"module": "chat_server", "model": "m", "tries": 1}
-    error = {"captioner:http_500": 9}
 
     def caption(self, samples):
         return [Written(error="http_500") for _ in samples]
@@ -127,9 +126,19 @@ def test_too_many_failures_end_the_round(project: Path, monkeypatch: pytest.Monk
     ):
         run({**ENTRY, "captioners": {"far": failing}, "max_failed_frac": 0.5})
     assert not (project / "data" / "recaption" / "first").exists()
+    with pytest.raises(ValueError, match=r"recaption first: nothing is kept of 9: captioner:http_500 9"):
+        run({**ENTRY, "captioners": {"far": failing}, "max_failed_frac": 1.0})
+
+    def caption_first(self, samples):
+        return [
+            Written(texts=("a toy",)) if sample.key == samples[0].key else Written(error="http_500")
+            for sample in samples
+        ]
+
+    monkeypatch.setattr(chat_server.Captioner, "caption", caption_first)
     run({**ENTRY, "captioners": {"far": failing}, "max_failed_frac": 1.0})
-    manifest = read_manifest(project / "data" / "recaption" / "first")
-    assert (manifest.counts.num_in, manifest.counts.kept, manifest.counts.failed) == (9, 0, error)
+    counts = read_manifest(project / "data" / "recaption" / "first").counts
+    assert counts.kept and counts.failed == {"captioner:http_500": 9 - counts.kept}
 
 
 def test_a_second_round_takes_the_pack_of_the_first(project: Path) -> None:

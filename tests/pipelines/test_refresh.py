@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pipelines.refresh import main, refresh
 from pipelines.shared.files import write_json
 from pipelines.shared.layers import read_layer
 from pipelines.shared.lock import LOCK_FILE
-from pipelines.shared.manifests import MANIFEST, read_manifest
+from pipelines.shared.manifests import MANIFEST, Counts, read_manifest, write_manifest
 from pipelines.shared.params import load_params
 from pipelines.shared.stage import StageRun
 from tests.pipelines.crawl_site import digests, still, write_project
@@ -312,10 +313,9 @@ def test_a_crawl_that_kept_nothing_is_not_fine(
     monkeypatch.setattr(crawl, "run_tasks", tasks_here)
     refresh()
     crawl.run(StageRun(stage="crawl", key="toys", params=load_params()))
-    path = Path("data/crawl/toys/manifest.json")
-    values = json.loads(path.read_text())
-    values["counts"] = {"in": 22, "kept": 0, "rejected": {"url_refused": 22}, "failed": {}}
-    path.write_text(json.dumps(values))
+    folder = Path("data/crawl/toys")
+    lost = Counts(num_in=22, kept=0, rejected={"url_refused": 22})
+    write_manifest(folder, replace(read_manifest(folder), counts=lost))
     monkeypatch.setattr("sys.argv", ["vignette refresh"])
     with pytest.raises(SystemExit, match="toys: of the last crawl none of 22 links was kept: url_refused 22"):
         main()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.shared import recording
+from pipelines.shared.documents import write_sealed
 from pipelines.shared.recording import (
     COMPARISON,
     RECORDS,
@@ -106,7 +107,7 @@ def test_a_damaged_comparison_is_named(project: Path, content: str) -> None:
 
 
 def test_a_comparison_of_a_later_format(project: Path) -> None:
-    write(project / "scores" / COMPARISON, {"format_version": 9, "documents": {}})
+    write_sealed(project / "scores" / COMPARISON, {"format_version": 9, "documents": {}})
     with pytest.raises(ValueError, match="format version 9, this program reads 1"):
         read_comparison(project / "scores")
 
