@@ -22,6 +22,7 @@ from pipelines.shared.media import MAX_STREAMS, MediaError, MediaLimits, as_medi
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 MP4_DEMUXER = "mov,mp4,m4a,3gp,3g2,mj2"
 CLIP_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
@@ -133,9 +134,9 @@ def _opened_clip(media: bytes, limits: MediaLimits) -> Iterator["InputContainer"
     check_boxes(media)
     options = {"format_whitelist": MP4_DEMUXER, "protocol_whitelist": ""}
     with as_media_error(), av.open(io.BytesIO(media), "r", options=options) as container:
-        if len(container.streams) > MAX_STREAMS or len(container.streams.video) < 1:
+        if len(container.streams) > MAX_STREAMS:
             raise MediaError("type_refused", f"{len(container.streams)} streams")
-        stream = container.streams.video[0]
+        stream = _video(container)
         if stream.codec_context.codec.canonical_name not in CLIP_CODECS:
             raise MediaError("type_refused", "a codec that is not allowed")
         limits.check(stream.width, stream.height)
@@ -145,16 +146,26 @@ def _opened_clip(media: bytes, limits: MediaLimits) -> Iterator["InputContainer"
         yield container
 
 
+def _video(container: "InputContainer") -> "VideoStream":
+    """The first track of pictures that move; cover art may stand before it."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError("type_refused", "no track of pictures that move")
+
+
 def _count_packets(container: "InputContainer", limits: MediaLimits) -> int:
-    count = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(video=0))
-    limits.check(container.streams.video[0].width, container.streams.video[0].height, count)
+    count = sum(bool(packet.size) and not packet.is_discard for packet in container.demux(_video(container)))
+    limits.check(_video(container).width, _video(container).height, count)
     return count
 
 
 def _decoded(container: "InputContainer", limits: MediaLimits) -> Iterator["VideoFrame"]:
     rate = _rate(container)
     first: Any = None
-    for index, frame in enumerate(container.decode(video=0)):
+    for index, frame in enumerate(container.decode(_video(container))):
         limits.check(frame.width, frame.height, index + 1)
         limits.check_duration((index + 1) / rate)
         if frame.is_corrupt:
@@ -190,7 +201,7 @@ def _exactly() -> int:
 
 
 def _rate(container: "InputContainer") -> float:
-    stream = container.streams.video[0]
+    stream = _video(container)
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     if not 0 < rate <= MAX_RATE:
         raise MediaError("decode_error", "a clip without a frame rate")

@@ -4,6 +4,7 @@ An MP4 is told by its brands, major or compatible, and looked through box by box
 word, and probes every track before anybody can count them.
 """
 
+import itertools
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,16 +148,17 @@ def check_boxes(media: bytes) -> None:
     """Look through an MP4's boxes before it is opened.
 
     What follows index and data and is no box of MP4 does not matter: padding, or what a camera or a chat program adds.
+    A file in pieces that is cut between two of them is told by its list of pieces, `sidx`, if it has one.
 
     Raises:
         MediaError: It is cut off, has more tracks than any clip needs, or a track that changes its codec midway.
     """
     kinds: set[bytes] = set()
-    position = 0
+    seen = memoryview(media)  # a slice of it is no copy, and a file may have a million boxes
+    position, kind = 0, b""
     while position + 8 <= len(media):
         kind, start, end = _box(media, position, len(media))
-        is_over = {b"moov", b"mdat"} <= kinds and b"moof" not in kinds
-        if (is_over and kind not in TOP_LEVEL) or not any(media[position:]):
+        if (_is_over(kinds) and kind not in TOP_LEVEL) or not any(seen[position:]):
             return
         if end < start:
             raise MediaError("decode_error", "a box shorter than its header")
@@ -165,9 +167,31 @@ def check_boxes(media: bytes) -> None:
         kinds.add(kind)
         if kind == b"moov":
             _check_tracks(media, start, end)
+        elif kind == b"sidx":
+            _check_pieces(media, start, end)
         position = end
-    if position < len(media) and ({b"moov", b"mdat"} - kinds or b"moof" in kinds):
+    if kind == b"moof":
+        raise MediaError("truncated", "a fragment without its data")
+    if position < len(media) and not _is_over(kinds):
         raise MediaError("truncated", f"a box's header ends at byte {len(media)}")
+
+
+def _is_over(kinds: set[bytes]) -> bool:
+    """Whether nothing more must come: a file in pieces may go on until its last box, `mfra`."""
+    return {b"moov", b"mdat"} <= kinds and (b"moof" not in kinds or b"mfra" in kinds)
+
+
+def _check_pieces(media: bytes, start: int, end: int) -> None:
+    """Raise MediaError if the pieces of a clip that a `sidx` lists, which follow it, are not all there."""
+    width = 8 if media[start : start + 1] == b"\x01" else 4
+    offset, entries = start + 12 + width, start + 16 + 2 * width
+    if entries > end:
+        return
+    count = int.from_bytes(media[entries - 2 : entries], "big")
+    sizes = (int.from_bytes(media[at : at + 4], "big") & 0x7FFFFFFF for at in range(entries, end - 11, 12))
+    last = end + int.from_bytes(media[offset : offset + width], "big") + sum(itertools.islice(sizes, count))
+    if last > len(media):
+        raise MediaError("truncated", f"pieces end at byte {last} of {len(media)}")
 
 
 def _box(media: bytes, position: int, most: int) -> tuple[bytes, int, int]:

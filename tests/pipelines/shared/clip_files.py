@@ -59,3 +59,19 @@ def with_brands(media: bytes, major: bytes, *compatible: bytes) -> bytes:
     brands = b"".join(compatible)
     assert len(brands) <= room, f"no room for {len(brands)} bytes of brands"
     return media[:4] + b"ftyp" + major + media[12:16] + brands.ljust(room, b"\0") + media[size:]
+
+
+def with_cover_first(media: bytes, jpeg: bytes) -> bytes:
+    """An MP4 whose index, its last box, starts with cover art: players count that as the first track of pictures."""
+
+    def box(kind: bytes, *inner: bytes) -> bytes:
+        content = b"".join(inner)
+        return struct.pack(">I4s", 8 + len(content), kind) + content
+
+    cover = box(b"ilst", box(b"covr", box(b"data", struct.pack(">II", 13, 0), jpeg)))
+    handler = box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    extra = box(b"udta", box(b"meta", bytes(4), handler, cover))
+    index = media.rindex(b"moov") - 4
+    (size,) = struct.unpack_from(">I", media, index)
+    assert index + size == len(media), "the index must come last"
+    return media[:index] + struct.pack(">I4s", size + len(extra), b"moov") + extra + media[index + 8 :]

@@ -1,6 +1,7 @@
 """Clips: bytes that depend on frames alone, whatever the processor and the memory's state; rates, codecs, changes."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -8,15 +9,18 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipelines.shared.clips import clip_frames, clip_size, encode_clip
 from pipelines.shared.examine import examine
 from pipelines.shared.media import MediaError, MediaLimits
-from tests.pipelines.shared.clip_files import changing_clip, clip_by, moving, with_brands
+from pipelines.shared.pictures import encode_image
+from tests.pipelines.shared.clip_files import changing_clip, clip_by, moving, with_brands, with_cover_first
 
 SIZES = [(32, 32), (32, 48), (34, 64), (16, 16), (48, 20), (64, 64), (33, 47), (96, 40), (128, 128)]
 DIGESTS = """
@@ -145,6 +149,16 @@ def test_pictures_in_the_same_container_are_no_clips(major: bytes) -> None:
 def test_no_brand_that_is_known() -> None:
     for major in (b"XAVC", b"qt  ", b"crx "):
         assert refusal(with_brands(encode_clip(moving(), 10), major, b"abcd")) == "type_refused"
+
+
+def test_cover_art_is_no_clip_and_hides_none() -> None:
+    plain = encode_clip(moving(), 10)
+    covered = with_cover_first(plain, encode_image(Image.fromarray(moving(1, 96, 96)[0]), "jpg"))
+    with av.open(io.BytesIO(covered)) as container:
+        assert [stream.codec_context.name for stream in container.streams.video] == ["mjpeg", "h264"]
+    assert examine(plain, MediaLimits()) == examine(covered, MediaLimits())
+    for most in (None, 3):
+        assert np.array_equal(clip_frames(covered, most)[0], clip_frames(plain, most)[0])
 
 
 @pytest.mark.parametrize(

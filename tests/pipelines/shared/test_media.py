@@ -1,6 +1,7 @@
 """Limits, and the boxes of an MP4."""
 
 import struct
+import time
 
 import pytest
 
@@ -104,6 +105,36 @@ def test_a_header_that_is_cut(start: bytes, tail: bytes) -> None:
     with pytest.raises(MediaError, match="truncated"):
         check_boxes(start + tail)
     check_boxes(PIECES + bytes(40))
+
+
+def test_a_file_in_pieces_that_is_over() -> None:
+    for tail in (b"\r\n", b"stray bytes", bytes(5), b"\xff" * 30):
+        check_boxes(PIECES + box(b"mfra", 20) + tail)
+
+
+def test_a_piece_without_its_data() -> None:
+    with pytest.raises(MediaError, match="truncated"):
+        check_boxes(PIECES + box(b"moof", 40))
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_cut_between_listed_pieces(version: int) -> None:
+    piece = box(b"moof", 40) + box(b"mdat", 50)
+    times = struct.pack(">QQ" if version else ">II", 0, 10)
+    listed = struct.pack(">II", 1, 1000) + times + struct.pack(">HH", 0, 2)
+    entries = struct.pack(">III", len(piece), 1, 0x90000000) * 2
+    start = box(b"moov", 100) + containing(b"sidx", bytes((version, 0, 0, 0)), listed, entries) + box(b"free", 10)
+    check_boxes(start + piece * 2)
+    for cut in (start + piece, start, (start + piece * 2)[:-1]):
+        with pytest.raises(MediaError, match="truncated"):
+            check_boxes(cut)
+    check_boxes(box(b"moov", 100) + containing(b"sidx", b"\x01") + box(b"mdat", 20))
+
+
+def test_many_boxes_cost_their_number() -> None:
+    started = time.process_time()
+    check_boxes(box(b"ftyp", 20) + box(b"moov", 100) + box(b"mdat", 8_000_000) + box(b"free", 8) * 20_000)
+    assert time.process_time() - started < 3
 
 
 def containing(kind: bytes, *inner: bytes) -> bytes:
