@@ -1,6 +1,7 @@
 """Rows of a list in any of its formats, as a stream: numbered, with the columns that are asked for, or with a problem.
 
-Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Bytes that are not UTF-8 cost the rows that they stand in,
+Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark. A carriage return alone ends a line only where it ends the
+first one; elsewhere it belongs to its cell. Bytes that are not UTF-8 cost the rows that they stand in,
 and in CSV and TSV not even those where their column is not asked for.
 """
 
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 import pyarrow
 import pyarrow.parquet
 
-from pipelines.shared.delimited import DelimitedRows, Lines
+from pipelines.shared.delimited import MAX_ROW_CHARS, DelimitedRows, Lines
 
 FORMATS = (".parquet", ".csv", ".tsv", ".jsonl", ".txt")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -89,7 +90,7 @@ def _delimited_rows(
     handle: TextIO, name: str, wanted: Sequence[str], kind: str, names: Sequence[str]
 ) -> Iterator[ListRow]:
     reader = DelimitedRows(handle, DELIMITERS[kind], names)
-    _check_columns(name, wanted, reader.names, hint="" if names else "; columns names those of a list without a header")
+    _check_columns(name, wanted, reader.names, hint="" if names else _header_hint(reader.names, kind))
     places = {column: reader.names.index(column) for column in wanted}
     for row in reader.rows(places[wanted[0]]):
         if row.cells is None:
@@ -97,6 +98,14 @@ def _delimited_rows(
         else:
             values = {column: row.cells[place] for column, place in places.items()}
             yield _checked(f"line {row.number}", values, kind)
+
+
+def _header_hint(names: Sequence[str], kind: str) -> str:
+    """What may be wrong with a header that lacks a column."""
+    others = [sign for sign in ";,\t|" if sign != DELIMITERS[kind] and len(names) == 1 and sign in names[0]]
+    if others:
+        return f"; cells of {kind} are parted by {DELIMITERS[kind]!r}, these seem to be by {others[0]!r}"
+    return "; columns names those of a list without a header"
 
 
 def _checked(place: str, values: Mapping[str, str | None], kind: str) -> ListRow:
@@ -192,6 +201,7 @@ def _open_text(path: Path) -> TextIO:
     with opened(path, "rb") as handle:
         head = handle.read(4)
     encoding = next((name for mark, name in MARKS if head.startswith(mark)), "")
-    if encoding:
-        return opened(path, "rt", encoding=encoding, errors="surrogatepass", newline="")
-    return opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    settings = {"encoding": encoding or "utf-8-sig", "errors": "surrogatepass" if encoding else "surrogateescape"}
+    with opened(path, "rt", **settings, newline="") as handle:
+        has_old_ends = handle.readline(MAX_ROW_CHARS).endswith("\r")
+    return opened(path, "rt", **settings, newline="" if has_old_ends else "\n")

@@ -3,8 +3,9 @@
 Scripts that load pictures late put a stand-in (a blank GIF, a spinner, a thumbnail) into `src` and the address into
 `data-src` or one of its kin. The order here: such an attribute; `src`, unless it is missing, a stand-in by its name or
 of a format that the crawl does not take; the largest sensible candidate of `srcset`; an attribute with a larger
-version; the first `<source>` of its `<picture>` in a format that the crawl takes; a stand-in's own address last, unless
-a `<noscript>` with the picture follows. What stands in a `<noscript>` is read as any other element.
+version; the first `<source>` of its `<picture>` in a format that the crawl takes; a `data-` attribute of any other name
+with the address of a picture; a stand-in's own address last, unless a `<noscript>` with the picture follows. What
+stands in a `<noscript>` is read as any other element.
 
 Sources: html.spec.whatwg.org, "parse a srcset attribute"; the attribute names of lazysizes, vanilla-lazyload, Lazy
 Load, WordPress plug-ins (a3 Lazy Load, Jetpack, Smush, WP Rocket), Cloudflare Mirage, Ezoic.
@@ -38,6 +39,7 @@ STAND_IN = re.compile(
     r"(?:[-_.].*)?\.(?:gif|png|svg|jpe?g|webp)"
 )
 OTHER_FORMATS = re.compile(r"(?i)\.(?:avif|avifs|svg|svgz|jxl|heic|heif|jp2|jxr|tiff?|bmp|ico)$")
+TAKEN_FORMATS = re.compile(r"(?i)\.(?:jpe?g|a?png|webp|gif)$")
 NO_PICTURES = re.compile(r"(?i)\.(?:x?html?|json|js|css|xml|pdf|mp4|webm|mov|m3u8|mp3)$")
 TAKEN_TYPES = frozenset({"", "image/jpeg", "image/jpg", "image/png", "image/apng", "image/webp", "image/gif"})
 MOST_SENSIBLE_PX = 4096
@@ -74,6 +76,7 @@ def picture_place(node: LexborNode) -> Place:
     if is_address(source) and not is_stand_in(source) and not _is_other_format(source):
         return Place(source)
     other = largest(attributes.get("srcset") or "") or _late_picture(attributes, LARGER_SRC) or _of_picture(node)
+    other = other or _of_unknown_script(attributes)
     if other or _has_noscript(node):
         return Place(other, "stand_in" if source or not other else "")
     if source:
@@ -91,7 +94,7 @@ def clip_place(node: LexborNode) -> Place:
     for child in node.css("source"):
         of_child = child.attributes
         if address := next(_late(of_child, LATE_SRC), "") or (of_child.get("src") or "").strip():
-            choices.append((_media_type(of_child) != "video/mp4", address))
+            choices.append((not _is_mp4(_media_type(of_child), address), address))
     choices.sort(key=lambda choice: choice[0])
     address = next((address for _, address in choices if is_address(address)), "")
     return Place(address, "" if address else "inline" if source or choices else "no_address")
@@ -169,6 +172,18 @@ def _late_picture(attributes: Mapping[str, str | None], names: tuple[str, ...]) 
     return next((each for each in texts if not _is_other_format(each) and not NO_PICTURES.search(_file_name(each))), "")
 
 
+def _of_unknown_script(attributes: Mapping[str, str | None]) -> str:
+    """The first address of a picture, by its ending, in a `data-` attribute of any name; a srcset by its name."""
+    for name, text in attributes.items():
+        if not name.startswith("data-") or not text:
+            continue
+        address = largest(text) if "srcset" in name else text.strip()
+        is_late = is_address(address) and LOOKS_LIKE_AN_ADDRESS.fullmatch(address)
+        if is_late and TAKEN_FORMATS.search(_file_name(address)) and not is_stand_in(address):
+            return address
+    return ""
+
+
 def _first(attributes: Mapping[str, str | None], names: tuple[str, ...]) -> str:
     return next((text for name in names if (text := (attributes.get(name) or "").strip())), "")
 
@@ -201,6 +216,11 @@ def _has_noscript(node: LexborNode) -> bool:
 
 def _media_type(attributes: Mapping[str, str | None]) -> str:
     return (attributes.get("type") or "").partition(";")[0].strip().lower()
+
+
+def _is_mp4(media_type: str, address: str) -> bool:
+    """Whether a source is an MP4 by its type, or by its name where it has none."""
+    return media_type == "video/mp4" or (not media_type and _file_name(address).lower().endswith(".mp4"))
 
 
 def _file_name(address: str) -> str:

@@ -29,7 +29,6 @@ AGENT = re.compile(r"(?i)user[ -]?agent(?:\s*:|\s)\s*(?P<name>.*)")
 RULE = re.compile(
     r"(?i)(allow|dis{1,2}al{1,2}ow|diasllow|disallaw|crawl[ -]delay|request[ -]rate|visit[ -]time)(?:\s*:|\s)"
 )
-SITE_WIDE = re.compile(r"(?i)(sitemaps?|site-map|host)\s*:")
 EVERYBODY = re.compile(r"\*+(?:\s.*)?")
 
 
@@ -86,7 +85,7 @@ class Robots:
 
 
 def own_rules(text: str, robot: str) -> list[str]:
-    """The lines of a robots.txt that speak to a robot, as one group of everybody.
+    """The lines of a robots.txt that speak to a robot, as one group of everybody; records of other kinds end no group.
 
     Args:
         text: The file.
@@ -110,8 +109,6 @@ def own_rules(text: str, robot: str) -> list[str]:
                 ours.append(plain)
             if is_everybodys:
                 everybodys.append(plain)
-        elif ":" in plain and not SITE_WIDE.match(plain):
-            in_rules = True
     return ["User-agent: *", *(ours if is_named else everybodys)]
 
 

@@ -90,6 +90,8 @@ def tar_members(handle: BinaryIO) -> Iterator[Member]:
     offset, count, extension = 0, 0, _Extension()
     while True:
         block = os.pread(descriptor, BLOCK, offset)
+        if offset == 0:
+            _check_plain(block)
         if len(block) < BLOCK:
             raise TarError(f"no member and no end mark at byte {offset}")
         if not any(block):
@@ -198,10 +200,13 @@ def _records(content: bytes, kind: bytes, offset: int) -> dict[bytes, bytes]:
     return records
 
 
-def _check_sum(block: bytes, offset: int) -> None:
+def _check_plain(block: bytes) -> None:
     for magic, name in COMPRESSED.items():
-        if offset == 0 and block.startswith(magic):
+        if block.startswith(magic):
             raise TarError(f"it is compressed with {name}: unpack it first")
+
+
+def _check_sum(block: bytes, offset: int) -> None:
     stated = _number(block[148:156], offset)
     plain = block[:148] + b" " * 8 + block[156:]
     total = sum(plain)

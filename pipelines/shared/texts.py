@@ -27,7 +27,7 @@ def clean_text(text: str) -> str:
 
     Joiners and variation selectors inside a text stay: emoji, Persian and the scripts of India are spelled with them.
     """
-    flat = SPACES.sub(" ", DROPPED.sub("", text[: 4 * MAX_CAPTION_CHARS]))
+    flat = SPACES.sub(" ", DROPPED.sub("", text.lstrip()[: 4 * MAX_CAPTION_CHARS]))
     clean = unicodedata.normalize("NFC", flat).strip(STRIPPED)[:MAX_CAPTION_CHARS].strip(STRIPPED)
     return "" if UNSEEN.fullmatch(clean) else clean
 

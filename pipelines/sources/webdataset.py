@@ -122,8 +122,10 @@ class Source:
         places: dict[str, str] = {}
         for place in self.config.captions:
             extension, _, field = place.partition(".")
+            if extension not in texts:
+                continue
             try:
-                content = texts.get(extension, b"").decode()
+                content = texts[extension].decode("utf-8-sig")
                 found = cell_texts(_json_field(content, field)) if field else [content]
             except (UnicodeDecodeError, CellError) as error:
                 losses.add("text_refused", f"{f'{key}.{extension}'!r}: {error}")
@@ -135,8 +137,11 @@ class Source:
 
 
 def _json_field(content: str, field: str) -> object:
+    """A field of a JSON object, None where it has none of that name; raises CellError for what is no object."""
     try:
         value = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return value.get(field) if isinstance(value, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise CellError(f"not JSON: {error!s:.80}") from None
+    if not isinstance(value, dict):
+        raise CellError(f"no JSON object but {value!r:.80}")
+    return value.get(field)

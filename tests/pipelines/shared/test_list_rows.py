@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -141,6 +142,23 @@ def test_columns_are_named_where_there_is_no_header(tmp_path: Path) -> None:
     assert rows(tmp_path / "cc.tsv", names=("caption", "url"))[0] == ("line 1", ["http://a.com/1.jpg", "a boat"])
     with pytest.raises(ValueError, match="columns names those of a list without a header"):
         rows(tmp_path / "cc.tsv")
+
+
+def test_a_carriage_return_alone_cuts_no_cell(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_bytes(b"caption\turl\na cat\ron a mat\thttp://a\n")
+    assert [row.values for row in read_rows(path, "a.tsv", "url", ["caption"])] == [
+        {"url": "http://a", "caption": "a cat\ron a mat"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"), [("a.csv", "url;caption"), ("a.csv", "url\tcaption"), ("a.tsv", "url,caption")]
+)
+def test_a_header_of_another_delimiter_is_named(tmp_path: Path, name: str, header: str) -> None:
+    (tmp_path / name).write_text(f"{header}\nhttp://a\n")
+    with pytest.raises(ValueError, match="these seem to be by " + re.escape(repr(header[3]))):
+        list(read_rows(tmp_path / name, name, "url", ["caption"]))
 
 
 def test_a_column_twice_is_refused(tmp_path: Path) -> None:

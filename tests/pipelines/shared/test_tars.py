@@ -150,7 +150,7 @@ def test_what_breaks_a_bound_is_refused_at_once(tmp_path: Path, name: str) -> No
 )
 def test_a_compressed_tar_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(TarError, match=r"compressed with \w+: unpack it first"):
-        members_of(made(tmp_path, content.ljust(1024, b"x"), end=b""))
+        members_of(made(tmp_path, content, end=b""))
 
 
 def test_sparse_members_are_named_and_not_filled(tmp_path: Path) -> None:

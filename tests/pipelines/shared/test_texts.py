@@ -16,6 +16,7 @@ from pipelines.shared.texts import MAX_CAPTION_CHARS, clean_text, utf8_text
         ("", ""),
         ("  a\n\tcat  ", "a cat"),
         ("a\x00cat", "a cat"),
+        (" " * 9999 + "a cat", "a cat"),
         ("a\x1b[31mcat", "a [31mcat"),
         ("a\u2028cat\u2029", "a cat"),
         ("a\u202etac\u202c", "atac"),

@@ -55,6 +55,17 @@ def png(colour: str) -> bytes:
     return buffer.getvalue()
 
 
+def test_json_with_a_byte_order_mark_is_read_and_what_is_no_object_is_counted(tmp_path: Path) -> None:
+    contents = [b'\xef\xbb\xbf{"caption": "kite"}', b'{"caption": ', b'["kite"]', b""]
+    members = {
+        f"{at}.{kind}": each for at, text in enumerate(contents) for kind, each in (("json", text), ("png", b""))
+    }
+    write_tar(tmp_path / "a.tar", members | {"4.png": b""})
+    found, counts = links(tmp_path, captions=("json.caption",))
+    assert [[caption.text for caption in link.captions] for link in found] == [["kite"], [], [], [], []]
+    assert counts["text_refused"] == 3
+
+
 def test_shards_of_webdatasets_writer(tmp_path: Path) -> None:
     with webdataset.ShardWriter(str(tmp_path / "%05d.tar"), maxcount=2, verbose=0) as writer:
         for index, name in enumerate(["red", "green", "blue"]):
@@ -93,7 +104,7 @@ def test_names_and_groups(tmp_path: Path) -> None:
         "http://localhost/a.tar/3%20%23.png",
     ]
     assert found[0].captions[0].text == "eins one" and found[1].captions == ()
-    assert counts == {"fetched": 1, "no_media": 1}
+    assert counts == {"fetched": 1, "no_media": 1, "text_refused": 1}
 
 
 def test_damaged(tmp_path: Path) -> None:
