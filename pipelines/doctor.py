@@ -21,10 +21,12 @@ def stage_named(project: Project, words: list[str]) -> Stage:
     """The stage of `STAGE` or `STAGE KEY`.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or the project cannot be read.
     """
     name = "@".join(words)
     stage = project.stage(name)
+    if stage is None and not project.stages and project.problems:
+        raise ValueError(project.problems[0].message)
     if stage is None:
         known = [each.name for each in project.stages]
         raise ValueError(f"{' '.join(words)} is not a stage of dvc.yaml{suggestion(name, known)}")

@@ -22,6 +22,7 @@ from typing import IO
 
 from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.files import write_bytes
+from pipelines.shared.params import load_params
 from pipelines.shared.processes import kill_me_with_parent
 from pipelines.shared.programs import find_dvc, said
 from pipelines.shared.reproducing import outcome_line
@@ -274,6 +275,7 @@ def main() -> None:
     with one_line_errors("repro"):
         if arguments.jobs < 1:
             raise ValueError(f"--jobs must be at least 1, got {arguments.jobs}")
+        load_params()  # DVC would say less of a name that it cannot read
         count = repro(arguments.jobs)
         state = f"{count} stages run." if count else "Everything is up to date."
         sys.stdout.write(f"{state}\n{outcome_line()}\n")

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.shared.agreeing import ABSOLUTE, BEYOND, INSIDE, OTHER_PROTOCOL, RELATIVE, Agreement, count
 from pipelines.shared.builds import published_build
 from pipelines.shared.machine import Difference
+from pipelines.shared.params import load_params
 from pipelines.shared.programs import find_dvc, said
 from pipelines.shared.reporting.leaderboard import shown
 from pipelines.shared.reproducing import (
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 1 unless all is built and reproduced")
     arguments = parser.parse_args()
     with one_line_errors("reproduced"):
+        load_params()  # DVC would say less of a name that it cannot read
         published = published_build(arguments.revision)
         stale = changed_outputs()
         found = compare(published, changed=stale)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipelines.shared.documents import parse_yaml
 from pipelines.shared.files import link_or_copy, write_bytes
 from pipelines.shared.params import PARAMS_FILE, load_params, suggestion
 from pipelines.shared.stage import one_line_errors
@@ -34,24 +35,22 @@ def switch(name: str) -> bool:
         Whether anything had to change.
 
     Raises:
-        ValueError: There is no such scale.
+        ValueError: There is no such scale, or what it makes of the settings is refused; `params.yaml` stays as it was.
     """
     if name not in scale_names():
         raise ValueError(f"scale {name!r} does not exist{suggestion(name, scale_names())}: {', '.join(scale_names())}")
     current = load_params().get("scale", DEBUG)
     if name == current:
         return False
-    if current == DEBUG:
-        write_bytes(DEBUG_COPY, PARAMS_FILE.read_bytes())
     if name == DEBUG:
         PARAMS_FILE.unlink()
         link_or_copy(DEBUG_COPY, PARAMS_FILE)
         DEBUG_COPY.unlink()
         return True
-    reader = YAML(typ="safe", pure=True)
-    values = merge(reader.load(DEBUG_COPY.read_text()), reader.load((OVERLAYS / f"{name}.yaml").read_text()))
+    base, overlay = PARAMS_FILE if current == DEBUG else DEBUG_COPY, OVERLAYS / f"{name}.yaml"
+    values = merge(_mapping(base), _mapping(overlay))
     temporary = PARAMS_FILE.with_suffix(".tmp")
-    with temporary.open("w") as handle:
+    with temporary.open("w", encoding="utf-8") as handle:
         handle.write(
             f"# Written by `vignette scale {name}`; `vignette scale {DEBUG}` brings the committed scale back.\n"
         )
@@ -59,8 +58,26 @@ def switch(name: str) -> bool:
         writer.default_flow_style = None
         writer.width = 120
         writer.dump({**values, "scale": name}, handle)
+    try:
+        load_params(temporary)
+    except ValueError as error:
+        temporary.unlink()
+        raise ValueError(f"{base} with {overlay}: {str(error).replace(str(temporary), str(PARAMS_FILE))}") from error
+    if current == DEBUG:
+        write_bytes(DEBUG_COPY, PARAMS_FILE.read_bytes())
     temporary.replace(PARAMS_FILE)
     return True
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    """The settings of a YAML file."""
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path} must be a mapping of sections, got {type(values).__name__}")
+    return values
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,13 +30,15 @@ def main() -> None:
         epilog="Exits with 1 and names each bad file if anything differs.",
     )
     parser.parse_args()
-    with one_line_errors("verify"), progress(desc="verify", unit="B", unit_scale=True) as bar:
+    with one_line_errors("verify"):
+        params = load_params()
+        with progress(desc="verify", unit="B", unit_scale=True) as bar:
 
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            def advance(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
 
-        checks = verify(load_params(), advance)
+            checks = verify(params, advance)
     sys.stdout.write(table(checks))
     if any(check.problems for check in checks):
         sys.exit(1)

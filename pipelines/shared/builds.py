@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from pipelines.shared.documents import parse_json, parse_yaml
 from pipelines.shared.dvc_lock import LOCK, locked_stages
 from pipelines.shared.params import PARAMS_FILE
 from pipelines.shared.recording import RECORDS, parse_records
@@ -114,12 +112,12 @@ def named(read: Read) -> Callable[[str], bool]:
     Raises:
         ValueError: One of the two cannot be read.
     """
-    written = (_yaml(read(DVC_YAML), DVC_YAML) or {}).get("stages") or {}
-    params = _yaml(read(PARAMS_FILE), PARAMS_FILE) or {}
+    written = _yaml(read(DVC_YAML), DVC_YAML).get("stages") or {}
+    params = _yaml(read(PARAMS_FILE), PARAMS_FILE)
 
     def is_named(name: str) -> bool:
         group, _, key = name.partition("@")
-        each = written.get(group, {}).get("foreach")
+        each = (written.get(group) or {}).get("foreach")
         if not isinstance(each, str):
             return group in written
         return key in (params.get(each.strip().removeprefix("${").removesuffix("}")) or {})
@@ -138,10 +136,7 @@ def read_scores(stages: Mapping[str, Mapping[str, Any]], read: Read) -> dict[str
         for path in map(Path, outputs(stage)):
             content = read(path) if path.parent == SCORES else None
             if content is not None:
-                try:
-                    documents[name] = json.loads(content)
-                except ValueError as error:
-                    raise ValueError(f"{path} is not JSON: {error}") from error
+                documents[name] = parse_json(content, str(path))
     return documents
 
 
@@ -159,11 +154,14 @@ def outputs(stage: Mapping[str, Any]) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in stage.get("outs", ())}
 
 
-def _yaml(content: bytes | None, path: Path) -> Any:
+def _yaml(content: bytes | None, path: Path) -> Mapping[str, Any]:
     try:
-        return YAML(typ="safe", pure=True).load(content.decode()) if content else None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+        values = parse_yaml((content or b"").decode(), str(path)) or {}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path} must be a mapping, got {type(values).__name__}")
+    return values
 
 
 def _git(*words: str) -> bytes | None:

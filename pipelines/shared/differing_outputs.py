@@ -4,14 +4,12 @@ DVC keeps the list of a folder's files as an object of its cache, named by the f
 elsewhere it is there after `dvc fetch`; without it sizes and counts of the locks are all that can be said.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from pipelines.shared.dvc_files import cached_listing
+
 Outs = Mapping[str, Mapping[str, Any]]
-CACHE = Path(".dvc/cache/files/md5")
-FOLDER = ".dir"
 MAX_NAMED = 3
 
 
@@ -30,18 +28,9 @@ def differing_outputs(published: Outs, here: Outs) -> Iterator[str]:
             yield f"{path} ({_files(one, other) or _sizes(one, other)})"
 
 
-def listed(md5: str) -> dict[str, str]:
-    """md5 of a folder's files by relative path, as the cache knows them; empty if it does not."""
-    path = CACHE / md5[:2] / md5[2:]
-    try:
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_bytes())}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}  # gone or damaged: `vignette verify` is what finds that
-
-
 def _files(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Names of the files that differ; empty if the cache does not know both folders."""
-    first, second = (listed(each["md5"]) if each["md5"].endswith(FOLDER) else {} for each in (one, other))
+    first, second = (cached_listing(each["md5"]) for each in (one, other))
     if not first or not second:
         return ""
     names = sorted({name for name, _ in first.items() ^ second.items()})

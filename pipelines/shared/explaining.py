@@ -17,6 +17,7 @@ import pyarrow.parquet
 from pipelines.shared.columns import judged_rows, read_columns, source_layers
 from pipelines.shared.files import digest_json
 from pipelines.shared.filtering import FilterEntry, columns_of, fit_rules, judge, load_rules
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.manifests import MANIFEST, Manifest, read_manifest
 from pipelines.shared.params import build
 from pipelines.shared.records import Sample
@@ -99,12 +100,7 @@ def explain(params: Mapping[str, Any], query: str) -> str:
     for name in params.get("recaptions") or {}:
         lines += _section(f"recaption {name}", _candidates(DATA / "recaption" / name, found.key))
     lines += _section("models trained on it", _models(params, homes))
-    return "\n".join([*map(printable, lines), ""])
-
-
-def printable(line: str) -> str:
-    """A line in which nothing moves a terminal's cursor or colours: captions and URLs are other people's."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+    return "\n".join([*map(visible, lines), ""])
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

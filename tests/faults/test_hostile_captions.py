@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from pipelines.shared.explaining import printable
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.layers import CAPTION_TYPE, layer_schema, read_layer, write_layer
 from pipelines.shared.plan import read_chunk, write_links, write_plan
 from pipelines.shared.records import Caption, Link, Sample, sample_key
@@ -195,4 +195,4 @@ def test_shown_as_data_and_on_a_terminal() -> None:
     for text in CORPUS:
         block = page.data_block([text])
         assert block.isascii() and block.isprintable() and not set("<>&") & set(block) and json.loads(block) == [text]
-        assert printable(text).isprintable()
+        assert visible(text).isprintable()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.repro import LOCK, Graph, OutOfTimeError, Scheduler, mend_lock, mend_rwlock, read_graph, repro
+from pipelines.repro import LOCK, Graph, OutOfTimeError, Scheduler, main, mend_lock, mend_rwlock, read_graph, repro
 from tests.pipelines.small_job import command, environment
 
 DOT = """strict digraph {
@@ -149,6 +149,7 @@ def test_nothing_to_run() -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
     command(tmp_path, "git", "init", "--quiet")
     command(tmp_path, "dvc", "init", "--quiet")
     monkeypatch.chdir(tmp_path)
@@ -203,3 +204,13 @@ def dvc_processes(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_a_name_that_dvc_reads_differently_is_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    Path("params.yaml").write_text("sources: {my.site: {module: url_list}}\n")
+    monkeypatch.setattr(sys, "argv", ["vignette repro"])
+    with pytest.raises(SystemExit, match=r"vignette repro: params.yaml: sources: 'my.site' cannot be a name here"):
+        main()
+    assert capfd.readouterr().err == "", "DVC is not asked"

@@ -153,3 +153,13 @@ def test_long_lists_are_shortened_and_what_is_beyond_never_is() -> None:
 
 
 DIFFERENCE = Difference(name="python", there="3.11.7", here="3.12.1")
+
+
+def test_a_name_that_dvc_reads_differently_is_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    Path("params.yaml").write_text("sources: {my.site: {}}\n")
+    monkeypatch.setattr("sys.argv", ["vignette reproduced"])
+    with pytest.raises(SystemExit, match=r"vignette reproduced: params.yaml: sources: 'my.site' cannot be a name here"):
+        reproduced.main()
+    assert capfd.readouterr().err == "", "DVC is not asked"

@@ -40,3 +40,15 @@ def test_names_and_typo(project: Path) -> None:
 def test_merge_replaces_lists_and_removes_nulls() -> None:
     merged = merge({"a": [1, 2], "b": {"c": 1, "d": 2}}, {"a": [3], "b": {"d": None}})
     assert merged == {"a": [3], "b": {"c": 1}}
+
+
+@pytest.mark.parametrize(
+    "overlay", ["- 1\n", "sources: {my.site: {}}\n", "a: &a [*a]\n", "seed: [\n", "seed: 1\nseed: 2\n", "nothing: 1\n"]
+)
+def test_an_overlay_that_is_refused_leaves_the_settings_as_they_were(project: Path, overlay: str) -> None:
+    (project / "params" / "packages.yaml").write_text(overlay)
+    with pytest.raises(ValueError, match=r"params/packages.yaml") as refusal:
+        switch("packages")
+    assert "\n" not in str(refusal.value)
+    assert sorted(path.name for path in project.iterdir()) == ["params", "params.yaml"]
+    assert (project / "params.yaml").read_text() == BASE

@@ -49,3 +49,10 @@ def test_no_project_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["verify"])
     with pytest.raises(SystemExit, match=r"vignette verify: params.yaml is missing"):
         main()
+
+
+def test_refused_settings_are_one_line_without_a_bar(project, capsys):
+    Path("params.yaml").write_text("sources:\n  my.site: {module: url_list}\n")
+    with pytest.raises(SystemExit, match=r"vignette verify: params.yaml: sources: 'my.site' cannot be a name here"):
+        main()
+    assert capsys.readouterr().err == ""

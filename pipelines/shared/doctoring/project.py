@@ -119,6 +119,8 @@ class Project:
         from dvc.parsing import DataResolver, EntryDefinition
 
         remedy = f"mend the template, or the setting that it names in {PARAMS_FILE}"
+        if self._params[1]:
+            return [], []  # DVC's resolver would hang, recurse or break off where our reader refuses
         try:
             # of a repository the resolver uses these two alone
             repository = SimpleNamespace(fs=LocalFileSystem(), config={})

@@ -1,17 +1,22 @@
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from pipelines.shared.differing_outputs import differing_outputs, listed
+from pipelines.shared.differing_outputs import differing_outputs
 
 ONE, OTHER = "a" * 32 + ".dir", "b" * 32 + ".dir"
 
 
-def write_listing(md5: str, files: dict[str, str]) -> None:
+def write_listing(files: dict[str, str]) -> str:
+    """An object of the cache that lists a folder's files; its digest."""
+    content = json.dumps([{"relpath": name, "md5": digest} for name, digest in files.items()]).encode()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
     path = Path(".dvc/cache/files/md5") / md5[:2] / md5[2:]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([{"relpath": name, "md5": digest} for name, digest in files.items()]))
+    path.write_bytes(content)
+    return md5
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +40,15 @@ def test_sizes_where_the_cache_knows_nothing() -> None:
 
 
 def test_files_are_named_where_the_cache_knows_both() -> None:
-    write_listing(ONE, {"a": "1", "b": "2", "gone": "3"})
-    write_listing(OTHER, {"a": "1", "b": "4", "new": "3"})
-    assert list(differing_outputs({"d": {"md5": ONE}}, {"d": {"md5": OTHER}})) == ["d (3 of 4 files: b, gone, new)"]
+    one = write_listing({"a": "1", "b": "2", "gone": "3"})
+    other = write_listing({"a": "1", "b": "4", "new": "3"})
+    assert list(differing_outputs({"d": {"md5": one}}, {"d": {"md5": other}})) == ["d (3 of 4 files: b, gone, new)"]
 
 
 def test_many_files_are_counted() -> None:
-    write_listing(ONE, {f"{number}": "1" for number in range(6)})
-    write_listing(OTHER, {f"{number}": "2" for number in range(6)})
-    assert list(differing_outputs({"d": {"md5": ONE}}, {"d": {"md5": OTHER}})) == [
+    one = write_listing({f"{number}": "1" for number in range(6)})
+    other = write_listing({f"{number}": "2" for number in range(6)})
+    assert list(differing_outputs({"d": {"md5": one}}, {"d": {"md5": other}})) == [
         "d (6 of 6 files: 0, 1, 2 and 3 more)"
     ]
 
@@ -54,6 +59,7 @@ def test_an_output_of_one_alone() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"relpath": "a"}]', b"\xff"])
 def test_a_damaged_object_of_the_cache_is_none(content: bytes) -> None:
-    write_listing(ONE, {})
-    Path(".dvc/cache/files/md5", ONE[:2], ONE[2:]).write_bytes(content)
-    assert listed(ONE) == {}
+    one, other = write_listing({"a": "1"}), write_listing({"a": "2"})
+    Path(".dvc/cache/files/md5", one[:2], one[2:]).write_bytes(content)
+    found = differing_outputs({"d": {"md5": one, "size": 1}}, {"d": {"md5": other, "size": 2}})
+    assert list(found) == ["d (1 bytes published, 2 bytes here)"]

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.shared.explaining import explain, find, printable
+from pipelines.shared.explaining import explain, find
 from pipelines.shared.files import write_json
 from pipelines.shared.layers import write_layer
 from pipelines.shared.manifests import Counts, Manifest, read_manifest, write_manifest
@@ -112,7 +112,3 @@ def test_why_a_sample_was_not_judged(world):
     manifest = Manifest(stage="recaption", instance="first", settings_digest="0" * 64, counts=counts, layers=(layer,))
     write_manifest(folder, manifest)
     assert "  failed: out_of_memory" in lines({**world, "recaptions": {"first": {}}}, sample.key)
-
-
-def test_nothing_reaches_the_terminal_but_text():
-    assert printable("a\x1b[31mred\u202e") == "a\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}"

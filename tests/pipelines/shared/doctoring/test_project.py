@@ -98,6 +98,24 @@ def test_bad_params_are_a_finding(write_project):
     assert found.place == "params.yaml" and "sead is not a section (did you mean seed?)" in found.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources: &a {x: *a}\n",
+        "seed: 2014-01-01\n",
+        "sources: !!set {a, b}\n",
+        f"seed: {'[' * 5000}\n",
+        f"seed: {'9' * 5000}\n",
+        "sources: {'': {}}\n",
+        "a: &a [1, 1]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
+    ],
+    ids=["loop", "date", "set", "deep", "digits", "empty name", "bomb"],
+)
+def test_params_that_are_refused_are_not_given_to_dvc(write_project, text):
+    project = write_project({"dvc.yaml": "vars: [params.yaml]\nstages: {a: {cmd: a}}\n", "params.yaml": text})
+    assert [problem.place for problem in project.problems] == ["params.yaml"] and project.stages == []
+
+
 def test_no_project(tmp_path):
     with pytest.raises(ValueError, match=r"dvc.yaml is missing"):
         Project(tmp_path)
