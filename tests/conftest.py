@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from pipelines.shared.records import Caption, Sample, sample_key
 from pipelines.shared.shards import describe, write_shard
 
 WritePack = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT: a shell starts its background jobs without, which our commands respect and their tests inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def picture(index: int, side_px: int = 12) -> bytes:

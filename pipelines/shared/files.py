@@ -52,9 +52,9 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         number = disk_error(error)
-        filename = getattr(error, "filename", None)
-        is_temporary = filename is not None and str(filename).endswith(".tmp")
-        if number is None or (filename is not None and not is_temporary):
+        names = [name for name in (getattr(error, "filename", None), getattr(error, "filename2", None)) if name]
+        is_temporary = any(str(name).endswith(".tmp") for name in names)  # a copy names its source before it
+        if number is None or (names and not is_temporary):
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 

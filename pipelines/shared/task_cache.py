@@ -79,6 +79,12 @@ class TaskCache:
 
     def take(self, digest: str, target: Path) -> bool:
         """Put a task's files beside `target` and its result into it; False if they are not there, whole."""
+        if self.result(digest) is None:
+            return False
+        with self._locked(fcntl.LOCK_SH):
+            return self._taken(digest, target)
+
+    def _taken(self, digest: str, target: Path) -> bool:
         result = self.result(digest)
         if result is None:
             return False
@@ -89,7 +95,8 @@ class TaskCache:
                 return False
             link_or_copy(path, target.parent / name)
         write_json(target, result)
-        os.utime(self._task_path(digest))
+        with suppress(FileNotFoundError):  # another stage that takes it has found it damaged
+            os.utime(self._task_path(digest))
         return True
 
     def file(self, info: FileInfo) -> Path | None:
@@ -146,11 +153,11 @@ class TaskCache:
         return self.folder / "files" / info.sha256[:2] / info.sha256
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One at a time: what one stage has just put there is not tidied up by another."""
+    def _locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """One at a time, or all that only take: what a stage puts there or takes is not tidied up by another."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, how)
             yield
 
 

@@ -150,3 +150,10 @@ def test_lines_are_those_of_the_named_file(tmp_path: Path) -> None:
         checked_lines(path, "0" * 64)
     with pytest.raises(ValueError, match="does not exist"):
         checked_lines(tmp_path / "other.txt", "0" * 64)
+
+
+def test_a_copy_that_finds_no_room_names_its_target_alone(tmp_path: Path) -> None:
+    target = tmp_path / "data/00000.tar"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(target) as temporary:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "scratch/00000.tar", None, str(temporary))
+    assert (caught.value.filename, caught.value.filename2) == (str(target), None)

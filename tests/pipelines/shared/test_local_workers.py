@@ -122,8 +122,8 @@ def test_a_signal_to_the_stage_alone_ends_all_its_processes(tmp_path: Path, numb
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(number)
-    _, said = process.communicate(timeout=10)
-    deadline = time.monotonic() + 5
+    _, said = process.communicate(timeout=45)
+    deadline = time.monotonic() + 30
     while group(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not group(process.pid), "processes outlived the stage"

@@ -142,7 +142,7 @@ def test_no_network(sandbox: Sandbox, may_unshare: bool, tmp_path: Path) -> None
     """Not even to a server of this machine; also where the child may make no namespace."""
     if not may_unshare:
         (tmp_path / "sitecustomize.py").write_text(
-            "import ctypes\nctypes.CDLL = lambda *_, **__: type('NoUnshare', (), {'unshare': lambda self, _: -1})()\n"
+            "import ctypes\nctypes.CDLL = type('NoUnshare', (ctypes.CDLL,), {'unshare': lambda self, _: -1})\n"
         )
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)

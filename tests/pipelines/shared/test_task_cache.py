@@ -1,5 +1,6 @@
 """The cache of finished tasks: what comes back, what is noticed, what is dropped."""
 
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.shared import task_cache
-from pipelines.shared.files import digest_file, write_json
+from pipelines.shared.files import digest_file, link_or_copy, write_json
 from pipelines.shared.jobs import Task, result_path, run_tasks
 from pipelines.shared.shards import describe
 from pipelines.shared.stage import StageRun
@@ -79,6 +80,26 @@ def test_only_what_is_not_there_is_done(caplog: pytest.LogCaptureFixture) -> Non
     assert build("two", "a", "b", "c")[:2] == first
     assert calls() == ["c"] and "t k: 2 of 3 shards come from the cache" in caplog.text
     assert build("three", "c", "a") and calls() == []
+
+
+def test_nothing_is_tidied_up_while_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that ends tidies up; one beside it is taking from the cache."""
+    build("first", "a")
+    seen = []
+
+    def link(source: Path, target: Path) -> None:
+        with Path(".vignette/cache/lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may take
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(target.name)
+        link_or_copy(source, target)
+
+    monkeypatch.setattr(task_cache, "link_or_copy", link)
+    Path("second").mkdir()
+    take_results(RUN, tasks("a"), Path("second"))
+    assert seen == ["x.tar", "a.parquet"]
+    assert result_path(Path("second"), "a").exists()
 
 
 def test_without_a_digest_nothing_is_kept() -> None:
