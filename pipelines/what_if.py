@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.shared.explaining import printable
 from pipelines.shared.files import write_bytes
+from pipelines.shared.inert_texts import visible
 from pipelines.shared.params import load_params
 from pipelines.shared.reporting.page import render
 from pipelines.shared.splits import SPLITS
@@ -44,7 +44,7 @@ def main() -> None:
         changes = [parse_change(text) for text in arguments.changes]
         comparison = suppose(load_params(), arguments.filter, changes, arguments.drop)
         supposed = [*arguments.changes, *(f"without the rule {key}" for key in arguments.drop)]
-        sys.stdout.write("\n".join([*map(printable, lines(comparison)), ""]))
+        sys.stdout.write("\n".join([*map(visible, lines(comparison)), ""]))
         page = arguments.page or STATE / "what-if" / f"{arguments.filter}.html"
         write_bytes(page, html(comparison, supposed, arguments.shown).encode())
         sys.stdout.write(f"samples that change sides: {page}\n")
