@@ -10,7 +10,9 @@ from pipelines.shared.folders import new_folder
 from pipelines.shared.manifests import Manifest, write_manifest
 
 
-def publish(out: Path, manifest: Manifest, source: Path, documents: Mapping[str, Any] | None = None) -> str:
+def publish(
+    out: Path, manifest: Manifest, source: Path, documents: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
     """Put a stage's finished files in their place. Until all of them are there, what was published before stays.
 
     Args:
