@@ -3,15 +3,37 @@
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from pipelines.shared.media import MediaError
+from pipelines.shared.pictures import animation_frames, open_image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY, COLOURS, INDEXED = 0, 2, 3
 PALETTE = b"\x00\x00\xff\xff\x00\x00\x00\xff\x00\xff\xff\xff"
 BLUE, RED, LIME, WHITE = range(4)
+RED_RGB, LIME_RGB, BLUE_RGB, WHITE_RGB = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
+
+
+def pixels(media: bytes) -> np.ndarray:
+    """As the later stages see it: uint8 [H, W, 3]."""
+    return np.asarray(open_image(media))
+
+
+def reason(media: bytes, read: Callable[[bytes], object] = open_image) -> str:
+    """The reason code with which it is refused."""
+    with pytest.raises(MediaError) as caught:
+        read(media)
+    return caught.value.reason
+
+
+def colours_at(media: bytes, *places: tuple[int, int]) -> list[list[list[int]]]:
+    """Of each frame the colours at some rows and columns."""
+    return [[frame[place].tolist() for place in places] for frame in animation_frames(media)]
 
 
 def encoded(image: Image.Image, kind: str, **settings: object) -> bytes:

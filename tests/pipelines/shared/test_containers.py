@@ -1,18 +1,18 @@
 """Metadata that nobody reads, whole and broken, costs no picture of any format; the orientation is read beside it."""
 
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from pipelines.shared.examine import examine
-from pipelines.shared.media import MediaError, MediaLimits
-from pipelines.shared.pictures import animation_rate, image_size, open_image
+from pipelines.shared.media import MediaLimits
+from pipelines.shared.pictures import animation_rate, image_size
 from tests.pipelines.shared.picture_files import (
     chunk,
     encoded,
     exif,
+    pixels,
     smooth,
     turned,
     with_chunk,
@@ -20,18 +20,7 @@ from tests.pipelines.shared.picture_files import (
     with_segment,
 )
 
-RED_RGB, LIME_RGB, BLUE_RGB, WHITE_RGB = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
 LIMITS = MediaLimits()
-
-
-def pixels(media: bytes) -> np.ndarray:
-    return np.asarray(open_image(media))
-
-
-def reason(media: bytes, read: Callable[[bytes], object] = open_image) -> str:
-    with pytest.raises(MediaError) as caught:
-        read(media)
-    return caught.value.reason
 
 
 NO_OFFSET = (0x8769, 4, 1, b"\xff\xff\xff\xff")

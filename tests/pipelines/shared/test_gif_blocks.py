@@ -1,40 +1,27 @@
 """GIF as browsers show it: what no frame covers, what becomes of a frame, and where a file ends."""
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 
 from pipelines.shared.examine import examine
-from pipelines.shared.media import MediaError, MediaLimits
-from pipelines.shared.pictures import animation_frames, open_image
+from pipelines.shared.media import MediaLimits
+from pipelines.shared.pictures import open_image
 from tests.pipelines.shared.picture_files import (
     BLUE,
+    BLUE_RGB,
     LIME,
+    LIME_RGB,
     RED,
+    RED_RGB,
+    WHITE_RGB,
+    colours_at,
     gif,
+    pixels,
 )
 
-RED_RGB, LIME_RGB, BLUE_RGB, WHITE_RGB = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
 WHOLE = (0, 0, 8, 8)
 CORNER = (0, 0, 4, 4)
 MIDDLE = (2, 2, 4, 4)
 LIMITS = MediaLimits()
-
-
-def colours_at(media: bytes, *places: tuple[int, int]) -> list[list[list[int]]]:
-    """Of each frame the colours at some rows and columns."""
-    return [[frame[place].tolist() for place in places] for frame in animation_frames(media)]
-
-
-def pixels(media: bytes) -> np.ndarray:
-    return np.asarray(open_image(media))
-
-
-def reason(media: bytes, read: Callable[[bytes], object] = open_image) -> str:
-    with pytest.raises(MediaError) as caught:
-        read(media)
-    return caught.value.reason
 
 
 def test_a_frame_smaller_than_its_canvas_stands_on_white() -> None:

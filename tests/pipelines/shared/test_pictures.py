@@ -3,7 +3,6 @@
 import io
 import time
 import zlib
-from collections.abc import Callable
 from fractions import Fraction
 
 import av
@@ -12,13 +11,16 @@ import pytest
 from PIL import Image
 
 from pipelines.shared.examine import examine
-from pipelines.shared.media import MediaError, MediaLimits
+from pipelines.shared.media import MediaLimits
 from pipelines.shared.pictures import animation_frames, animation_rate, open_image
 from tests.pipelines.shared.picture_files import (
     COLOURS,
     GREY,
     INDEXED,
+    LIME_RGB,
     PALETTE,
+    RED_RGB,
+    WHITE_RGB,
     apng,
     chunk,
     control,
@@ -26,22 +28,13 @@ from tests.pipelines.shared.picture_files import (
     frame_data,
     gif,
     packed,
+    pixels,
     png,
+    reason,
     solid,
 )
 
 LIMITS = MediaLimits()
-RED_RGB, LIME_RGB, BLUE_RGB, WHITE_RGB = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
-
-
-def pixels(media: bytes) -> np.ndarray:
-    return np.asarray(open_image(media))
-
-
-def reason(media: bytes, read: Callable[[bytes], object] = open_image) -> str:
-    with pytest.raises(MediaError) as caught:
-        read(media)
-    return caught.value.reason
 
 
 def by_ffmpeg(media: bytes) -> np.ndarray:
@@ -113,11 +106,6 @@ def test_sixteen_bits_with_alpha() -> None:
 WHOLE = (0, 0, 8, 8)
 CORNER = (0, 0, 4, 4)
 MIDDLE = (2, 2, 4, 4)
-
-
-def colours_at(media: bytes, *places: tuple[int, int]) -> list[list[list[int]]]:
-    """Of each frame the colours at some rows and columns."""
-    return [[frame[place].tolist() for place in places] for frame in animation_frames(media)]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

@@ -3,7 +3,6 @@
 import io
 import time
 import zlib
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -11,45 +10,36 @@ import pytest
 from PIL import Image
 
 from pipelines.shared.examine import examine
-from pipelines.shared.media import MediaError, MediaLimits
-from pipelines.shared.pictures import animation_frames, animation_rate, is_shown_otherwise, open_image
+from pipelines.shared.media import MediaLimits
+from pipelines.shared.pictures import animation_frames, animation_rate, is_shown_otherwise
 from tests.pipelines.shared.picture_files import (
+    BLUE_RGB,
     INDEXED,
+    LIME_RGB,
     PALETTE,
+    RED_RGB,
+    WHITE_RGB,
     apng,
     chunk,
+    colours_at,
     control,
     encoded,
     exif,
     frame_data,
+    pixels,
     png,
+    reason,
     smooth,
     solid,
     turned,
     with_chunk,
 )
 
-RED_RGB, LIME_RGB, BLUE_RGB, WHITE_RGB = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
 WHOLE = (0, 0, 8, 8)
 CORNER = (0, 0, 4, 4)
 MIDDLE = (2, 2, 4, 4)
 LIMITS = MediaLimits()
 CLEAN = {"PNG": encoded(smooth(), "PNG")}
-
-
-def colours_at(media: bytes, *places: tuple[int, int]) -> list[list[list[int]]]:
-    """Of each frame the colours at some rows and columns."""
-    return [[frame[place].tolist() for place in places] for frame in animation_frames(media)]
-
-
-def pixels(media: bytes) -> np.ndarray:
-    return np.asarray(open_image(media))
-
-
-def reason(media: bytes, read: Callable[[bytes], object] = open_image) -> str:
-    with pytest.raises(MediaError) as caught:
-        read(media)
-    return caught.value.reason
 
 
 RED_FRAME, BLUE_FRAME, HALF = (solid(8, 8, colour) for colour in ((255, 0, 0, 255), (0, 0, 255, 255), (0, 0, 0, 128)))
