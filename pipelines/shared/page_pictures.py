@@ -4,8 +4,8 @@ Scripts that load pictures late put a stand-in (a blank GIF, a spinner, a thumbn
 `data-src` or one of its kin. The order here: such an attribute; `src`, unless it is missing, a stand-in by its name or
 of a format that the crawl does not take; the largest sensible candidate of `srcset`; an attribute with a larger
 version; the first `<source>` of its `<picture>` in a format that the crawl takes; a `data-` attribute of any other name
-with the address of a picture; a stand-in's own address last, unless a `<noscript>` with the picture follows. What
-stands in a `<noscript>` is read as any other element.
+with the address of a picture; a stand-in's own address last, unless its name is one that only stand-ins have or a
+`<noscript>` with the picture follows. What stands in a `<noscript>` is read as any other element.
 
 Sources: html.spec.whatwg.org, "parse a srcset attribute"; the attribute names of lazysizes, vanilla-lazyload, Lazy
 Load, WordPress plug-ins (a3 Lazy Load, Jetpack, Smush, WP Rocket), Cloudflare Mirage, Ezoic.
@@ -37,6 +37,9 @@ STAND_IN = re.compile(
     r"(?i)[a-z0-9]\.gif|(?:^|.*[-_.])?(?:blank|spacer|placeholder|place[-_]?holder|loading|loader|preloader|spinner|lazy"
     r"|lazyload|lazy[-_]load|transparent|trans|transp|pixel|dot|empty|dummy|clear|shim|grey|gray|1x1|1px|one[-_]pixel|no[-_]?image|default)"
     r"(?:[-_.].*)?\.(?:gif|png|svg|jpe?g|webp)"
+)
+NEVER_A_PICTURE = re.compile(
+    r"(?i)(?:blank|spacer|placeholder|transparent|pixel|clear|shim|1x1|1px|lazy-?load|loading|loader|spinner)\.(?:gif|png|svg)"
 )
 OTHER_FORMATS = re.compile(r"(?i)\.(?:avif|avifs|svg|svgz|jxl|heic|heif|jp2|jxr|tiff?|bmp|ico)$")
 TAKEN_FORMATS = re.compile(r"(?i)\.(?:jpe?g|a?png|webp|gif)$")
@@ -77,7 +80,7 @@ def picture_place(node: LexborNode) -> Place:
         return Place(source)
     other = largest(attributes.get("srcset") or "") or _late_picture(attributes, LARGER_SRC) or _of_picture(node)
     other = other or _of_unknown_script(attributes)
-    if other or _has_noscript(node):
+    if other or _has_noscript(node) or NEVER_A_PICTURE.fullmatch(_file_name(source)):
         return Place(other, "stand_in" if source or not other else "")
     if source:
         return Place(source) if is_address(source) else Place("", "inline")
