@@ -109,12 +109,6 @@ class Comparison:
             return NOT_REPRODUCED
         return SO_FAR if any(stage.outcome == NOT_BUILT for stage in judged) else REPRODUCED
 
-    @property
-    def is_news(self) -> bool:
-        """Whether anything differs from what is published: a stage, a score, or the machine."""
-        outcomes = {stage.outcome for stage in self.stages} | {score.outcome for score in self.scores}
-        return outcomes != {EQUAL} or bool(self.machines and all(self.machines))
-
 
 def compare(published: Build, *, without: str = "", changed: Collection[str] = ()) -> Comparison:
     """Compare the build in the working tree with a published one.
@@ -144,8 +138,8 @@ def compare(published: Build, *, without: str = "", changed: Collection[str] = (
 def keep_comparison(scores: Path) -> bool:
     """Keep for the report how the present build, without its pages, compares with the one at HEAD.
 
-    What was kept stays as it is where builds and machines are equal, where it already says the same of another commit,
-    and where git has no build: a file in git changes only where there is something to say.
+    What was kept stays as it is where it already says the same of another commit, and where git has no build: a file in
+    git changes only where there is something else to say.
 
     Returns:
         Whether it was written.
@@ -159,7 +153,7 @@ def keep_comparison(scores: Path) -> bool:
         return False
     document = kept(found)
     known = read_comparison(scores) or {}
-    if not found.is_news or all(known.get(name) == document[name] for name in document.keys() - set(OF_THE_COMMIT)):
+    if all(known.get(name) == document[name] for name in document.keys() - set(OF_THE_COMMIT)):
         return False
     write_comparison(scores, document)
     return True
