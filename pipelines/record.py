@@ -1,8 +1,8 @@
 """Command `record`: append the present scores to the leaderboard's history, `scores/records.jsonl`.
 
 What is already recorded is not recorded again, and nothing is taken away. How the build and the machine compare with
-those that git has at HEAD is kept beside it, in `scores/reproduced/`: the report reads it from there, as it reads no git
-and looks at no machine. `demo` and `retrain` do it by themselves.
+those that git has at HEAD is kept beside it, in `scores/reproduced/`: the report reads it from there, as it reads no
+git and looks at no machine. `demo` and `retrain` do it by themselves.
 """
 
 import argparse
