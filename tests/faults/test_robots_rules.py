@@ -1,14 +1,11 @@
 """Rules of robots.txt as RFC 9309, 2.2 has them: the longest match counts, `Allow` where two are equally long."""
 
-import asyncio
 import re
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from yarl import URL
 
-from pipelines.shared.reasons import LinkError
-from pipelines.shared.robots import Robots
+from tests.pipelines.shared.robots_answers import allowed
 
 PATHS = st.text("ab/.", max_size=8).map(lambda text: f"/{text}").filter(lambda path: "/." not in path)
 PATTERNS = st.builds(
@@ -19,21 +16,6 @@ PATTERNS = st.builds(
 RULES = st.lists(st.tuples(st.sampled_from(["Allow", "Disallow"]), PATTERNS), max_size=6)
 
 GROUP = RULES.filter(bool)  # an agent without a rule shares those of the next one
-
-
-def may_fetch(body: bytes, path: str) -> bool:
-    async def read(url: URL) -> bytes:
-        return body
-
-    async def run() -> bool:
-        try:
-            await Robots(read, "Vignette").check(URL(f"http://a.com{path}"))
-        except LinkError as error:
-            assert error.reason == "robots_denied"
-            return False
-        return True
-
-    return asyncio.run(run())
 
 
 def expected(rules: list[tuple[str, str]], path: str) -> bool:
@@ -54,7 +36,7 @@ def written(agent: str, rules: list[tuple[str, str]]) -> str:
 @example([("Disallow", "/a"), ("Allow", "/a")], "/a")
 @example([("Allow", "/a"), ("Disallow", "/*b$")], "/ab")
 def test_the_longest_match_counts(rules: list[tuple[str, str]], path: str) -> None:
-    assert may_fetch(written("*", rules).encode(), path) is expected(rules, path)
+    assert allowed(written("*", rules).encode(), path) is expected(rules, path)
 
 
 @settings(max_examples=100, deadline=None)
@@ -69,7 +51,7 @@ def test_our_own_group_counts_alone_wherever_it_stands(
 ) -> None:
     groups = [written("vignette", own), written("*", everybody), written("otherbot", others)]
     body = "\n".join(groups[index] for index in order).replace("\n", newline)
-    assert may_fetch(body.encode(), path) is expected(own, path)
+    assert allowed(body.encode(), path) is expected(own, path)
 
 
 @settings(max_examples=150, deadline=None)
@@ -78,4 +60,4 @@ def test_our_own_group_counts_alone_wherever_it_stands(
     | st.text(max_size=300).map(lambda text: f"User-agent: *\n{text}".encode("utf-8", "replace"))
 )
 def test_any_bytes_are_rules_or_none(body: bytes) -> None:
-    assert may_fetch(body, "/a.png") in (True, False)
+    assert allowed(body, "/a.png") in (True, False)

@@ -12,27 +12,9 @@ from yarl import URL
 from pipelines.shared.answers import FetchError
 from pipelines.shared.reasons import LinkError
 from pipelines.shared.robots import ROBOTS_BYTES, UNREAD, Robots, own_rules
+from tests.pipelines.shared.robots_answers import allowed
 
 RULES = b"User-agent: *\nDisallow: /private/\nAllow: /private/open\nDisallow: /*.zip$\n"
-
-
-def allowed(answer: bytes | str, path: str = "/x.jpg") -> bool:
-    """Whether a path may be fetched; an answer is a body or a reason why there is none."""
-
-    async def read(url: URL) -> bytes:
-        if isinstance(answer, str):
-            raise LinkError(answer)
-        return answer
-
-    async def run() -> bool:
-        try:
-            await Robots(read, "Vignette").check(URL(f"http://a.com{path}"))
-        except LinkError as error:
-            assert error.reason == "robots_denied"
-            return False
-        return True
-
-    return asyncio.run(run())
 
 
 @pytest.mark.parametrize(
